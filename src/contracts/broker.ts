@@ -1,0 +1,137 @@
+import type { WireMessage } from '../wire/message.ts';
+import type { Bus } from './bus.ts';
+import type { ItemFailure, Recipe, Service } from './common.ts';
+
+/** What a store can do. The core and the conformance suite ask; nobody checks a driver's name. */
+export interface BrokerFeatures {
+  /** Longest delay of one publish, release or defer. `Infinity` where the store parks messages for as long as asked. */
+  readonly maxDelayMs: number;
+  /** How long a delivery stays with its consumer unless extended. `undefined` where a delivery is bound to a connection. */
+  readonly leaseMs: number | undefined;
+  /** Messages of priority 0 are handed out before those of 1 to 9. */
+  readonly priority: boolean;
+  /** Within a queue and a priority, messages come in the order of publishing. */
+  readonly ordering: boolean;
+  /** Most messages one call takes to the store at once; longer arrays are split by the driver. */
+  readonly maxBatch: number;
+  /** Largest body the store takes. */
+  readonly maxMessageBytes: number;
+  /** Messages and delays survive a restart of everything. */
+  readonly durable: boolean;
+  /** Other processes see the same queues. */
+  readonly shared: boolean;
+  /** `Delivery.attempt` counts deliveries, also over crashes. */
+  readonly attempts: boolean;
+}
+
+/** A queue to create if it is missing. */
+export interface QueueSpec {
+  readonly name: string;
+}
+
+/** A message on its way in. */
+export interface Outgoing {
+  readonly queue: string;
+  readonly message: WireMessage;
+  /** Keep it back for so long. At most `features.maxDelayMs`. */
+  readonly delayMs?: number;
+}
+
+/** The part of a delivery that identifies it to the store, from any connection, thread or process. */
+export interface Lease {
+  readonly queue: string;
+  /** Opaque to the core; survives structured cloning. */
+  readonly tag: unknown;
+}
+
+/** A message on its way out, leased to one consumer. */
+export interface Delivery extends Lease {
+  readonly message: WireMessage;
+  /** Deliveries so far including this one, from 1; 0 where the store does not know. A release does not count. */
+  readonly attempt: number;
+}
+
+/** How many messages a queue holds, by what they are waiting for. */
+export interface QueueDepth {
+  readonly ready: number;
+  /** Leased to a consumer. */
+  readonly inFlight: number;
+  /** Parked until due. */
+  readonly delayed: number;
+}
+
+export interface ConsumeOptions {
+  /** Overrides `features.leaseMs` for this consumer. */
+  readonly leaseMs?: number;
+}
+
+/**
+ * Where messages wait. A driver makes one attempt and tells the truth; retrying, logging and metrics belong to the core.
+ * All methods may reject with a {@link StoreError}; hot ones take arrays and return what failed, item by item.
+ */
+export interface Broker extends Service {
+  /** The URL scheme, such as `sqlite`. */
+  readonly name: string;
+  /** The URL with secrets masked, for banners and logs. */
+  readonly url: string;
+  readonly features: BrokerFeatures;
+  /** Notes to all, where the store can carry them. */
+  readonly bus?: Bus;
+  readonly deadLetters: DeadLetters;
+  /** Present where another thread or process can open the same store. */
+  readonly recipe?: Recipe;
+
+  declareMany(queues: readonly QueueSpec[]): Promise<void>;
+  /** Resolves once the store has the messages for good. */
+  publishMany(messages: readonly Outgoing[]): Promise<ItemFailure[]>;
+  consume(queues: readonly string[], options?: ConsumeOptions): Promise<Consumer>;
+  /** Renews leases, from now, for another lease time. Fails with {@link LeaseLostError} where the lease has ended. */
+  extendMany(leases: readonly Lease[], leaseMs: number): Promise<ItemFailure[]>;
+  /** Queues that are declared or hold messages. */
+  listQueues(): Promise<string[]>;
+  /** `undefined` for a queue that does not exist. */
+  countMany(queues: readonly string[]): Promise<(QueueDepth | undefined)[]>;
+  /** Drops ready and delayed messages, not leased ones. Returns how many. */
+  purge(queue: string): Promise<number>;
+}
+
+/**
+ * One worker's window on its queues. Every delivery must end in exactly one of ack, release, reject, defer; each of them
+ * fails with {@link LeaseLostError} for a delivery whose lease has ended, and then changes nothing.
+ */
+export interface Consumer {
+  /** Waits up to `waitMs` for a first message, then returns what is there, at most `max`. Empty after the wait or an abort. */
+  receive(max: number, waitMs: number, signal: AbortSignal): Promise<Delivery[]>;
+  /** Done: forget the message. */
+  ackMany(deliveries: readonly Delivery[]): Promise<ItemFailure[]>;
+  /** Not done: ready again, after `delayMs` where given. The delivery is not counted as an attempt. */
+  releaseMany(deliveries: readonly Delivery[], delayMs?: number): Promise<ItemFailure[]>;
+  /** Never: to the dead letters. `reasons` has one text for each delivery. */
+  rejectMany(deliveries: readonly Delivery[], reasons: readonly string[]): Promise<ItemFailure[]>;
+  /** Not yet: parked durably until `dueAt[i]` (epoch milliseconds), as a message that was never delivered. */
+  deferMany(deliveries: readonly Delivery[], dueAt: readonly number[]): Promise<ItemFailure[]>;
+  setQueues(queues: readonly string[]): Promise<void>;
+  /** Releases what is still leased. */
+  close(): Promise<void>;
+}
+
+/** A message that was given up, with the reason. */
+export interface DeadLetter {
+  readonly id: string;
+  readonly queue: string;
+  readonly message: WireMessage;
+  readonly reason: string;
+  /** Epoch milliseconds. */
+  readonly diedAt: number;
+  readonly attempt: number;
+}
+
+/** The messages that were given up, kept until somebody decides. */
+export interface DeadLetters {
+  /** Newest first. */
+  list(options?: { queue?: string; limit?: number }): Promise<DeadLetter[]>;
+  getMany(ids: readonly string[]): Promise<(DeadLetter | undefined)[]>;
+  /** Puts them back into their queues with the attempt count at zero. Returns how many there were. */
+  retryMany(ids: readonly string[]): Promise<number>;
+  dropMany(ids: readonly string[]): Promise<number>;
+}

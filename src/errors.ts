@@ -1,0 +1,182 @@
+/**
+ * Every error class of Lovage, sorted by who must act on it.
+ *
+ * Each class has a stable `code` (listed in docs/errors.md, held to it by a law test) and says whether trying again
+ * can help (`retryable`). A message says what was expected, what came, and what to do.
+ */
+
+/** What all errors of Lovage share. Catch it to tell Lovage's failures from your own. */
+export class LovageError extends Error {
+  /** Stable identifier, for switching on and for looking up in docs/errors.md. */
+  readonly code: string = 'LOVAGE';
+  /** True when the same call may succeed later with nothing changed. */
+  readonly retryable: boolean = false;
+
+  constructor(message: string, options?: { cause?: unknown }) {
+    super(message, options?.cause === undefined ? undefined : { cause: options.cause });
+    this.name = new.target.name;
+  }
+}
+
+// --- The programmer must act: the code or the configuration is wrong. ---
+
+/** An option, URL or call is wrong. Raised before anything is sent. */
+export class ConfigError extends LovageError {
+  override readonly code: string = 'CONFIG';
+}
+
+/** An optional package that the chosen broker, backend or codec needs is not installed. */
+export class MissingPackageError extends ConfigError {
+  override readonly code = 'MISSING_PACKAGE';
+}
+
+/** A task of this name exists already, or none of this name is registered here. */
+export class TaskRegistryError extends ConfigError {
+  override readonly code = 'TASK_REGISTRY';
+}
+
+/** An option that exists but is not supported by this version, pool or broker. */
+export class NotSupportedError extends ConfigError {
+  override readonly code = 'NOT_SUPPORTED';
+}
+
+// --- The sender must act: the message or the value is wrong. ---
+
+/** A value cannot be written in the chosen serializer. `path` says where in the value. */
+export class SerializationError extends LovageError {
+  override readonly code: string = 'SERIALIZATION';
+}
+
+/** Bytes that came from outside are not what their headers say. */
+export class DecodeError extends LovageError {
+  override readonly code: string = 'DECODE';
+}
+
+/** The content type is not in the accept list (pickle never is). */
+export class ContentDisallowedError extends DecodeError {
+  override readonly code = 'CONTENT_DISALLOWED';
+}
+
+/** A message is larger than the broker or the configuration allows. */
+export class MessageTooLargeError extends LovageError {
+  override readonly code = 'MESSAGE_TOO_LARGE';
+}
+
+/** Arguments do not match the task's parameters or its schema. Never retried. */
+export class ArgumentsError extends LovageError {
+  override readonly code = 'ARGUMENTS';
+}
+
+// --- The operator must act: a server, a file or the network is in trouble. ---
+
+/** A broker or result store could not do what was asked. */
+export class StoreError extends LovageError {
+  override readonly code: string = 'STORE';
+  override readonly retryable: boolean = true;
+}
+
+/** A store is held by somebody else for longer than the configured wait. */
+export class StoreLockedError extends StoreError {
+  override readonly code = 'STORE_LOCKED';
+}
+
+/** A store's file or schema is damaged, foreign or from another version. */
+export class StoreCorruptError extends StoreError {
+  override readonly code = 'STORE_CORRUPT';
+  override readonly retryable = false;
+}
+
+/** A store may be read but not written. */
+export class StoreReadOnlyError extends StoreError {
+  override readonly code = 'STORE_READ_ONLY';
+  override readonly retryable = false;
+}
+
+/** A message is no longer leased to this consumer: it was settled, or its lease ran out and somebody else has it. */
+export class LeaseLostError extends LovageError {
+  override readonly code = 'LEASE_LOST';
+}
+
+// --- The caller of a result must act: a task ended otherwise than by success. ---
+
+/** `get()` waited as long as it was told to. The task itself goes on. */
+export class TimeoutError extends LovageError {
+  override readonly code = 'TIMEOUT';
+  override readonly retryable = true;
+}
+
+/** What a task raised in another process, where its class is not registered here. */
+export class RemoteTaskError extends LovageError {
+  override readonly code = 'REMOTE_TASK';
+  /** The class name where it was raised, such as `ValueError`. */
+  readonly type: string;
+  /** The module where that class lives, such as `builtins`; empty if unknown. */
+  readonly module: string;
+  /** The constructor arguments, as they came over the wire. */
+  readonly args: readonly unknown[];
+  /** The stack or Python traceback of the process that raised it, where it was sent. */
+  remoteStack: string | undefined;
+
+  constructor(type: string, module: string, args: readonly unknown[]) {
+    const text = args.length === 0 ? '' : args.map((a) => (typeof a === 'string' ? a : JSON.stringify(a))).join(', ');
+    super(text === '' ? type : `${type}: ${text}`);
+    this.type = type;
+    this.module = module;
+    this.args = args;
+  }
+}
+
+/** The task was revoked before it ran, or expired (`message` says which). */
+export class TaskRevokedError extends LovageError {
+  override readonly code = 'TASK_REVOKED';
+}
+
+/** A worker met a task name that it does not have. */
+export class NotRegisteredError extends LovageError {
+  override readonly code = 'NOT_REGISTERED';
+}
+
+/** A task asked to be retried more often than its `maxRetries` allows. */
+export class MaxRetriesExceededError extends LovageError {
+  override readonly code = 'MAX_RETRIES_EXCEEDED';
+}
+
+/** A message was delivered more often than `maxDeliveries`: its workers probably died of it. */
+export class DeliveryLimitError extends LovageError {
+  override readonly code = 'DELIVERY_LIMIT';
+}
+
+/** A member of a chord did not succeed, so its body will not run. */
+export class ChordError extends LovageError {
+  override readonly code = 'CHORD';
+}
+
+// --- Raised inside a task to say how it should end; the worker catches them. ---
+
+/** Run this task again later. Thrown by `self.retry()`. */
+export class Retry extends LovageError {
+  override readonly code = 'RETRY';
+  /** Milliseconds since the epoch when the next run is due. */
+  readonly dueAt: number;
+
+  constructor(message: string, dueAt: number, cause?: unknown) {
+    super(message, { cause });
+    this.dueAt = dueAt;
+  }
+}
+
+/** End this run without storing a result. */
+export class Ignore extends LovageError {
+  override readonly code = 'IGNORE';
+}
+
+/** Refuse the message: to the dead letters, or back to the queue with `{ requeue: true }`. */
+export class Reject extends LovageError {
+  override readonly code = 'REJECT';
+  readonly requeue: boolean;
+
+  constructor(reason = 'rejected by the task', options: { requeue?: boolean } = {}) {
+    super(reason);
+    this.requeue = options.requeue ?? false;
+  }
+}
