@@ -97,6 +97,20 @@ export class LeaseLostError extends LovageError {
   override readonly code = 'LEASE_LOST';
 }
 
+/** Some messages of a batch were not taken by the broker; the others were. */
+export class PublishError extends StoreError {
+  override readonly code = 'PUBLISH';
+  /** Position in the batch, and why. */
+  readonly failures: readonly { readonly index: number; readonly error: Error }[];
+
+  constructor(failures: readonly { readonly index: number; readonly error: Error }[], total: number) {
+    super(`${failures.length} of ${total} messages were not taken by the broker: ${failures[0]?.error.message}`, {
+      cause: failures[0]?.error,
+    });
+    this.failures = failures;
+  }
+}
+
 // --- The caller of a result must act: a task ended otherwise than by success. ---
 
 /** `get()` waited as long as it was told to. The task itself goes on. */
@@ -149,6 +163,12 @@ export class DeliveryLimitError extends LovageError {
 /** A member of a chord did not succeed, so its body will not run. */
 export class ChordError extends LovageError {
   override readonly code = 'CHORD';
+}
+
+/** Why `signal` aborts when a worker stops: the task will be run again elsewhere. */
+export class WorkerShutdownError extends LovageError {
+  override readonly code = 'WORKER_SHUTDOWN';
+  override readonly retryable = true;
 }
 
 // --- Raised inside a task to say how it should end; the worker catches them. ---

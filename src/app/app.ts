@@ -1,0 +1,218 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { ResultBackend } from '../contracts/backend.ts';
+import type { Broker } from '../contracts/broker.ts';
+import { ConfigError, TaskRegistryError } from '../errors.ts';
+import type { Signature, SignatureSender } from '../canvas/signature.ts';
+import { nearest } from '../util/nearest.ts';
+import { checkOptions } from '../util/options.ts';
+import { loadSerializers } from '../wire/serializers.ts';
+import { type Config, type ErrorClass, type LovageOptions, resolveConfig } from './config.ts';
+import { type Connections, connect, type Drivers } from './connections.ts';
+import { currentRunning, type TaskContext } from './current-task.ts';
+import { type Logger, streamLogger } from './logger.ts';
+import { Preparer, type Prepared } from './prepare.ts';
+import { Publisher } from './publisher.ts';
+import { AsyncResult, type ResultSource } from './result.ts';
+import { Results } from './results.ts';
+import { Router } from './router.ts';
+import { localContext } from './local-context.ts';
+import { defineTask, type SchemaArgs, type Task, type TaskDefinition, type TaskFunction, taskHandle } from './task.ts';
+import { type CallOptions, callOptionTable, type TaskOptions, taskOptionTable } from './task-options.ts';
+
+/** An application's open connections, with what writes to them. */
+export interface Running extends Connections {
+  readonly publisher: Publisher;
+  readonly results: Results;
+}
+
+/**
+ * An application: its tasks, its configuration and its connections. Connections are opened by the first use and closed by
+ * `close()`; an application that only sends to SQLite need not be closed for the process to exit.
+ */
+export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable {
+  readonly name: string;
+  readonly config: Config;
+  readonly logger: Logger;
+  readonly #drivers: Drivers;
+  readonly #tasks = new Map<string, TaskDefinition>();
+  readonly #preparer: Preparer;
+  readonly #router: Router;
+  readonly #errorClasses = new Map<string, ErrorClass>();
+  #running: Promise<Running> | undefined;
+
+  /** @throws ConfigError for a wrong or unknown option, here or in the environment */
+  constructor(name: string, options: LovageOptions, drivers: Drivers) {
+    if (typeof name !== 'string' || name === '') throw new ConfigError(`an application needs a name, got ${JSON.stringify(name)}`);
+    const { config, warnings } = resolveConfig(options, process.env);
+    this.name = name;
+    this.config = config;
+    this.logger = config.logger ?? streamLogger();
+    this.#drivers = drivers;
+    this.#router = new Router(config);
+    this.#preparer = new Preparer(config, this.#router);
+    for (const errorClass of config.errors) this.#errorClasses.set(errorClass.name, errorClass);
+    for (const warning of warnings) this.logger.warn({}, warning);
+  }
+
+  // --- Tasks ---
+
+  /**
+   * Registers a task. Its function's types become those of `delay()` and of the result.
+   * @throws TaskRegistryError for a name that is taken
+   */
+  task<Args extends readonly unknown[], R>(name: string, fn: (...args: Args) => R): Task<Args, Awaited<R>>;
+  task<S extends StandardSchemaV1, R>(
+    name: string,
+    options: TaskOptions & { bind: true; schema: S },
+    fn: (self: TaskContext, ...args: SchemaArgs<S>) => R,
+  ): Task<SchemaArgs<S>, Awaited<R>>;
+  task<Args extends readonly unknown[], R>(
+    name: string,
+    options: TaskOptions & { bind: true },
+    fn: (self: TaskContext, ...args: Args) => R,
+  ): Task<Args, Awaited<R>>;
+  task<S extends StandardSchemaV1, R>(
+    name: string,
+    options: TaskOptions & { bind?: false; schema: S },
+    fn: (...args: SchemaArgs<S>) => R,
+  ): Task<SchemaArgs<S>, Awaited<R>>;
+  task<Args extends readonly unknown[], R>(
+    name: string,
+    options: TaskOptions & { bind?: false },
+    fn: (...args: Args) => R,
+  ): Task<Args, Awaited<R>>;
+  task(name: string, ...rest: [TaskFunction] | [TaskOptions, TaskFunction]): Task {
+    const [options, fn] = rest.length === 1 ? [{}, rest[0]] : rest;
+    if (typeof name !== 'string' || name === '') throw new ConfigError(`app.task: expected a task name first, got ${typeof name}`);
+    if (typeof fn !== 'function') throw new ConfigError(`task '${name}': expected a function last, got ${typeof fn}`);
+    checkOptions(taskOptionTable, options, `task '${name}'`);
+    if (this.#tasks.has(name)) throw new TaskRegistryError(`there is a task '${name}' already; give this one another name`);
+    const definition = defineTask(name, fn, options);
+    this.#tasks.set(name, definition);
+    return taskHandle(this, definition, () => currentRunning()?.context ?? localContext(name, this.logger));
+  }
+
+  /** Registered tasks by name. */
+  get tasks(): ReadonlyMap<string, TaskDefinition> {
+    return this.#tasks;
+  }
+
+  // --- Sending ---
+
+  /** Sends a task by name; its code need not be here. */
+  async sendTask<R = unknown>(name: string, args: readonly unknown[] = [], options: CallOptions = {}): Promise<AsyncResult<R>> {
+    checkOptions(callOptionTable, options, name);
+    const definition = this.#tasks.get(name);
+    const checked = definition?.options.schema ? await this.#checked(definition, args, options) : args;
+    const prepared = this.#preparer.call(name, checked, options, definition?.options);
+    await this.send([prepared], options);
+    return new AsyncResult<R>(prepared.message.id, this);
+  }
+
+  /** Sends one task many times, in large batches; results are in the order of the calls. */
+  async sendMany<R = unknown>(name: string, calls: readonly (readonly unknown[])[], options: CallOptions = {}): Promise<AsyncResult<R>[]> {
+    checkOptions(callOptionTable, options, name);
+    if (options.taskId !== undefined) throw new ConfigError(`${name}: one taskId cannot serve ${calls.length} calls; leave it out`);
+    const definition = this.#tasks.get(name);
+    const checked = definition?.options.schema
+      ? await Promise.all(calls.map((args) => this.#checked(definition, args, options)))
+      : calls;
+    const prepared = checked.map((args) => this.#preparer.call(name, args, options, definition?.options));
+    await this.send(prepared, options);
+    return prepared.map(({ message }) => new AsyncResult<R>(message.id, this));
+  }
+
+  /** Sends a signature; `args` are complete. */
+  sendSignature<R>(signature: Signature<never, R>, args: readonly unknown[], options: CallOptions): Promise<AsyncResult<R>> {
+    return this.sendTask<R>(signature.task, args, options);
+  }
+
+  /** Brings prepared messages to the broker, and notes them as children of the task that runs here. */
+  async send(prepared: readonly Prepared[], options: Pick<CallOptions, 'retry' | 'signal'> = {}): Promise<void> {
+    const { publisher } = await this.connections();
+    await publisher.publishMany(prepared, options);
+    const parent = currentRunning();
+    for (const { message } of parent ? prepared : []) parent?.children.push(message.id);
+  }
+
+  /** The schema's view of arguments, given before anything is sent. */
+  async #checked(definition: TaskDefinition, args: readonly unknown[], options: CallOptions): Promise<readonly unknown[]> {
+    await definition.bind(args, options.kwargs ?? {}, false);
+    return args;
+  }
+
+  // --- Results ---
+
+  /** A handle on a task that was sent before, by its id. */
+  result<R = unknown>(taskId: string): AsyncResult<R> {
+    if (typeof taskId !== 'string' || taskId === '') throw new ConfigError(`app.result: expected a task id, got ${JSON.stringify(taskId)}`);
+    return new AsyncResult<R>(taskId, this);
+  }
+
+  get errorClasses(): ReadonlyMap<string, ErrorClass> {
+    return this.#errorClasses;
+  }
+
+  async results(): Promise<Results> {
+    return (await this.connections()).results;
+  }
+
+  // --- Connections ---
+
+  /** Opens the broker and the result backend, once. */
+  connections(): Promise<Running> {
+    if (!this.#running) {
+      const starting = this.#connect();
+      this.#running = starting;
+      starting.catch(() => {
+        if (this.#running === starting) this.#running = undefined;
+      });
+    }
+    return this.#running;
+  }
+
+  async broker(): Promise<Broker> {
+    return (await this.connections()).broker;
+  }
+
+  async backend(): Promise<ResultBackend | undefined> {
+    return (await this.connections()).backend;
+  }
+
+  get router(): Router {
+    return this.#router;
+  }
+
+  get preparer(): Preparer {
+    return this.#preparer;
+  }
+
+  /** Closes what is open. The application may be used again; it opens anew. */
+  async close(): Promise<void> {
+    const running = this.#running;
+    this.#running = undefined;
+    if (!running) return;
+    const { broker, backend } = await running;
+    await Promise.all([broker.stop(), backend?.stop()]);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #connect(): Promise<Running> {
+    const { config } = this;
+    await loadSerializers([config.taskSerializer, config.resultSerializer, ...config.acceptContent, ...this.#ownSerializers()]);
+    const connections = await connect(config, this.#drivers);
+    return { ...connections, publisher: new Publisher(connections.broker, config), results: new Results(connections.backend, config) };
+  }
+
+  #ownSerializers(): string[] {
+    return [...this.#tasks.values()].flatMap(({ options }) => options.serializer ?? []);
+  }
+
+  /** The name nearest to one that is not registered, for messages. */
+  nearestTask(name: string): string | undefined {
+    return nearest(name, [...this.#tasks.keys()]);
+  }
+}

@@ -1,0 +1,333 @@
+import type { ResultBackend } from '../contracts/backend.ts';
+import type { Broker } from '../contracts/broker.ts';
+import { ConfigError } from '../errors.ts';
+import { nearest } from '../util/nearest.ts';
+import { checkOptions, kinds, type OptionsOf, type OptionTable, option, show } from '../util/options.ts';
+import { unusedCelerySettings } from './celery-settings.ts';
+import type { Logger } from './logger.ts';
+
+/** Where a task goes: what `taskRoutes` maps a name or a pattern with `*` to. */
+export interface Route {
+  readonly queue?: string;
+  readonly priority?: number;
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+const storeKind = <T>(what: string) =>
+  kinds.custom<string | T>(
+    `a ${what} URL such as 'sqlite:///path/to/file.db', or a ${what} object`,
+    (v) => (typeof v === 'string' && v !== '') || isObject(v),
+    (t) => (t === '' ? undefined : t),
+  );
+
+const routesKind = kinds.custom<Readonly<Record<string, Route>>>(
+  "a map from task names or patterns to { queue, priority }, such as { 'mail.*': { queue: 'mail' } }",
+  (v) =>
+    isObject(v) &&
+    Object.values(v).every(
+      (r) => isObject(r) && Object.keys(r).every((k) => k === 'queue' || k === 'priority') && (r.queue === undefined || typeof r.queue === 'string'),
+    ),
+  (t) => kinds.map.parse(t) as Readonly<Record<string, Route>> | undefined,
+);
+
+const loggerKind = kinds.custom<Logger>(
+  'an object with debug, info, warn and error methods',
+  (v) => isObject(v) && ['debug', 'info', 'warn', 'error'].every((m) => typeof v[m] === 'function'),
+);
+
+const errorsKind = kinds.custom<readonly ErrorClass[]>('a list of error classes', (v) => Array.isArray(v) && v.every((c) => typeof c === 'function'));
+
+/** A class of errors that results may bring back as themselves. */
+// biome-ignore lint/suspicious/noExplicitAny: the constructor arguments of somebody else's error class.
+export type ErrorClass = new (...args: any[]) => Error;
+
+/**
+ * Every option of an application: the one table from which its type, its checks, the environment reader, the reader of
+ * Celery settings and docs/config.md are made.
+ */
+export const configTable = {
+  broker: option<string | Broker>({
+    kind: storeKind<Broker>('broker'),
+    env: ['LOVAGE_BROKER', 'BROKER_URL', 'CELERY_BROKER_URL'],
+    celery: ['broker_url', 'BROKER_URL'],
+    doc: 'Where messages wait. Without it: a SQLite file in `.lovage/` of the project folder.',
+  }),
+  backend: option<string | false | ResultBackend>({
+    kind: kinds.custom<string | false | ResultBackend>(
+      'a result backend URL, a result backend object, or false for none',
+      (v) => v === false || (typeof v === 'string' && v !== '') || isObject(v),
+      (t) => (t === '' ? undefined : t === 'disabled' ? false : t),
+    ),
+    env: ['LOVAGE_BACKEND', 'RESULT_BACKEND', 'CELERY_RESULT_BACKEND'],
+    celery: ['result_backend', 'CELERY_RESULT_BACKEND'],
+    doc: 'Where results are kept; `false` (or `disabled` in the environment) keeps none. Without it: the same store as the broker, where that can keep results.',
+  }),
+  brokerTransportOptions: option({
+    kind: kinds.map,
+    default: {},
+    celery: ['broker_transport_options', 'BROKER_TRANSPORT_OPTIONS'],
+    doc: 'Options of the broker driver, as they could also stand in its URL.',
+  }),
+  resultBackendTransportOptions: option({
+    kind: kinds.map,
+    default: {},
+    celery: ['result_backend_transport_options', 'CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS'],
+    doc: 'Options of the result backend driver, as they could also stand in its URL.',
+  }),
+  taskDefaultQueue: option({
+    kind: kinds.text,
+    default: 'celery',
+    celery: ['task_default_queue', 'CELERY_DEFAULT_QUEUE'],
+    doc: 'Queue of tasks that no route, task option or call sends elsewhere.',
+  }),
+  taskQueues: option({
+    kind: kinds.texts,
+    celery: ['task_queues', 'CELERY_QUEUES'],
+    doc: 'Queues that a worker without `-Q` consumes. Without it: the default queue.',
+  }),
+  taskRoutes: option({
+    kind: routesKind,
+    default: {},
+    celery: ['task_routes', 'CELERY_ROUTES'],
+    doc: 'Task names, or patterns with `*`, to `{ queue, priority }`. The first match wins.',
+  }),
+  taskDefaultPriority: option({
+    kind: kinds.int(0, 9),
+    default: 0,
+    celery: ['task_default_priority', 'CELERY_DEFAULT_PRIORITY'],
+    doc: 'Priority where none is given: 0 is served first, 9 last.',
+  }),
+  taskSerializer: option({
+    kind: kinds.oneOf('json', 'msgpack', 'yaml'),
+    default: 'json',
+    celery: ['task_serializer', 'CELERY_TASK_SERIALIZER'],
+    doc: 'How arguments are written.',
+  }),
+  resultSerializer: option({
+    kind: kinds.oneOf('json', 'msgpack', 'yaml'),
+    default: 'json',
+    celery: ['result_serializer', 'CELERY_RESULT_SERIALIZER'],
+    doc: 'How results are written. All programs that share a result store must agree on it.',
+  }),
+  acceptContent: option({
+    kind: kinds.texts,
+    default: ['json'],
+    celery: ['accept_content', 'CELERY_ACCEPT_CONTENT'],
+    doc: 'Serializer names or MIME types that a worker reads. pickle is always refused.',
+  }),
+  jsonTags: option({
+    kind: kinds.flag,
+    default: true,
+    doc: 'Write dates and bytes in the tagged form that Celery 5.3 and later read. `false` writes plain ISO text for Celery 5.2.',
+  }),
+  taskCompression: option({
+    kind: kinds.oneOf('zlib', 'gzip', 'brotli', 'zstd'),
+    celery: ['task_compression', 'CELERY_MESSAGE_COMPRESSION'],
+    doc: 'Compress message bodies.',
+  }),
+  maxMessageBytes: option({
+    kind: kinds.int(1024),
+    doc: 'Refuse to publish a larger body. Without it: what the broker takes.',
+  }),
+  taskIgnoreResult: option({
+    kind: kinds.flag,
+    default: false,
+    celery: ['task_ignore_result', 'CELERY_IGNORE_RESULT'],
+    doc: 'Store no results unless a task or a call says otherwise.',
+  }),
+  taskStoreErrorsEvenIfIgnored: option({
+    kind: kinds.flag,
+    default: false,
+    celery: ['task_store_errors_even_if_ignored', 'CELERY_STORE_ERRORS_EVEN_IF_IGNORED'],
+    doc: 'Store failures of tasks whose results are ignored.',
+  }),
+  taskTrackStarted: option({
+    kind: kinds.flag,
+    default: false,
+    celery: ['task_track_started', 'CELERY_TRACK_STARTED'],
+    doc: 'Store STARTED when a run begins.',
+  }),
+  taskAcksLate: option({
+    kind: kinds.flag,
+    default: true,
+    celery: ['task_acks_late', 'CELERY_ACKS_LATE'],
+    doc: "Acknowledge after the result is stored, so that a crash runs the task again. Celery's default is false.",
+  }),
+  taskAcksOnFailureOrTimeout: option({
+    kind: kinds.flag,
+    default: true,
+    celery: ['task_acks_on_failure_or_timeout', 'CELERY_ACKS_ON_FAILURE_OR_TIMEOUT'],
+    doc: 'A failed task is done. `false` sends its message to the dead letters.',
+  }),
+  taskMaxDeliveries: option({
+    kind: kinds.int(1),
+    default: 5,
+    doc: 'A message delivered more often than this goes to the dead letters: its workers probably died of it.',
+  }),
+  taskPublishRetry: option({
+    kind: kinds.flag,
+    default: true,
+    celery: ['task_publish_retry', 'CELERY_TASK_PUBLISH_RETRY'],
+    doc: 'Try again to publish when the broker is in trouble.',
+  }),
+  taskPublishRetryPolicy: option<{ max_retries?: number | null; interval_start?: number; interval_step?: number; interval_max?: number }>({
+    kind: kinds.custom(
+      'an object with max_retries, interval_start, interval_step, interval_max (seconds)',
+      (v) =>
+        isObject(v) &&
+        Object.entries(v).every(
+          ([k, x]) =>
+            ['max_retries', 'interval_start', 'interval_step', 'interval_max'].includes(k) &&
+            (typeof x === 'number' || (k === 'max_retries' && x === null)),
+        ),
+      (t) => kinds.map.parse(t),
+    ),
+    default: { max_retries: 3, interval_start: 0, interval_step: 0.2, interval_max: 1 },
+    celery: ['task_publish_retry_policy', 'CELERY_TASK_PUBLISH_RETRY_POLICY'],
+    doc: 'How often and how long, in seconds.',
+  }),
+  resultExpires: option({
+    kind: kinds.seconds(),
+    default: 86_400,
+    celery: ['result_expires', 'CELERY_TASK_RESULT_EXPIRES'],
+    doc: 'Seconds until a stored result may vanish; 0 keeps it for ever.',
+  }),
+  resultExtended: option({
+    kind: kinds.flag,
+    default: false,
+    celery: ['result_extended', 'CELERY_RESULT_EXTENDED'],
+    doc: 'Store name, arguments, worker, retries and queue with each result.',
+  }),
+  workerConcurrency: option({
+    kind: kinds.int(1, 100_000),
+    default: 10,
+    celery: ['worker_concurrency', 'CELERYD_CONCURRENCY'],
+    doc: 'Runs at once in one worker.',
+  }),
+  workerPrefetchMultiplier: option({
+    kind: kinds.int(1, 1000),
+    default: 1,
+    celery: ['worker_prefetch_multiplier', 'CELERYD_PREFETCH_MULTIPLIER'],
+    doc: 'Messages held for each slot; at 1 a worker takes only what it starts at once.',
+  }),
+  workerPool: option({
+    kind: kinds.custom<'async'>(
+      "'async' (threads, processes and solo are not in this version)",
+      (v) => v === 'async',
+      (t) => (t === 'async' ? t : undefined),
+    ),
+    default: 'async',
+    celery: ['worker_pool', 'CELERYD_POOL'],
+    doc: 'Where task bodies run: `async` is the event loop of the worker.',
+  }),
+  workerShutdownTimeout: option({
+    kind: kinds.seconds(),
+    default: 8,
+    celery: ['worker_soft_shutdown_timeout', 'CELERYD_SOFT_SHUTDOWN_TIMEOUT'],
+    doc: 'Seconds that running tasks may take after SIGTERM before they are aborted and given back. Heroku kills after 10.',
+  }),
+  errors: option<readonly ErrorClass[]>({
+    kind: errorsKind,
+    default: [],
+    doc: 'Error classes that results bring back as themselves, found by class name.',
+  }),
+  logger: option<Logger>({
+    kind: loggerKind,
+    doc: 'Takes log lines as `logger.info({ ... }, "message")`, as pino does. Without it: readable lines on stderr, from warnings up.',
+  }),
+} satisfies OptionTable;
+
+/** What `new Lovage(name, options)` takes. Each option is a row of docs/config.md. */
+export type LovageOptions = OptionsOf<typeof configTable>;
+
+/** Options after the environment and the defaults: those with a default are always there. */
+export type Config = Readonly<Omit<LovageOptions, DefaultedNames>> & {
+  readonly [N in DefaultedNames]: Exclude<LovageOptions[N], undefined>;
+};
+
+type DefaultedNames = {
+  [N in keyof typeof configTable]: (typeof configTable)[N] extends { readonly default: unknown } ? N : never;
+}[keyof typeof configTable];
+
+/** A configuration and what should be told about it. */
+export interface ResolvedConfig {
+  readonly config: Config;
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Puts options together: what the code says wins over the environment, and that over the defaults.
+ * @throws ConfigError for an unknown option or a wrong value, wherever it came from
+ */
+export function resolveConfig(options: LovageOptions, environment: Readonly<Record<string, string | undefined>>): ResolvedConfig {
+  checkOptions(configTable, options, 'Lovage');
+  const { values, warnings } = readEnvironment(environment);
+  const defaults = Object.fromEntries(
+    Object.entries(configTable).flatMap(([name, row]) => ('default' in row ? [[name, row.default]] : [])),
+  );
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  return { config: { ...defaults, ...values, ...given } as Config, warnings };
+}
+
+/** Reads a map of Celery settings (`broker_url`, `task_default_queue`, old and new names) into options. */
+export function fromCelerySettings(settings: Readonly<Record<string, unknown>>): { options: LovageOptions; warnings: string[] } {
+  const options: Record<string, unknown> = {};
+  const warnings: string[] = [];
+  for (const [setting, value] of Object.entries(settings)) {
+    if (value === undefined || value === null) continue;
+    const name = celeryNames().get(setting);
+    if (name) {
+      options[name] = setting === 'result_backend' && value === 'disabled' ? false : value;
+      continue;
+    }
+    const reason = unusedCelerySettings(setting);
+    if (reason === undefined) {
+      const close = nearest(setting, [...celeryNames().keys()]);
+      throw new ConfigError(`Celery has no setting '${setting}'${close ? `; did you mean '${close}'?` : ''}`);
+    }
+    warnings.push(`Celery's setting '${setting}' is ignored: ${reason}`);
+  }
+  checkOptions(configTable, options, 'Lovage');
+  return { options: options as LovageOptions, warnings };
+}
+
+/** Celery's setting names, new and old, and the option each one is. */
+function celeryNames(): Map<string, string> {
+  const names = new Map<string, string>();
+  for (const [name, row] of Object.entries(configTable)) {
+    for (const celery of ('celery' in row ? row.celery : undefined) ?? []) names.set(celery, name);
+  }
+  return names;
+}
+
+function readEnvironment(environment: Readonly<Record<string, string | undefined>>): { values: Record<string, unknown>; warnings: string[] } {
+  const values: Record<string, unknown> = {};
+  const warnings: string[] = [];
+  const used = new Set<string>();
+  for (const [name, row] of Object.entries(configTable) as [string, OptionTable[string]][]) {
+    for (const variable of environmentNames(row)) {
+      used.add(variable);
+      const text = environment[variable];
+      if (text === undefined || text === '' || name in values) continue;
+      const value: unknown = row.kind.parse(text);
+      if (value === undefined) throw new ConfigError(`environment variable ${variable}: expected ${row.kind.expected}, got ${show(text)}`);
+      values[name] = value;
+    }
+  }
+  for (const variable of Object.keys(environment)) {
+    if (!variable.startsWith('CELERY_') || used.has(variable)) continue;
+    const setting = variable.slice('CELERY_'.length).toLowerCase();
+    const close = nearest(variable, [...used].filter((v) => v.startsWith('CELERY_')));
+    const reason = unusedCelerySettings(setting) ?? (close ? `it is unknown; did you mean ${close}?` : 'it is unknown');
+    warnings.push(`environment variable ${variable} is ignored: ${reason}`);
+  }
+  return { values, warnings };
+}
+
+/** The environment variables of an option: its own, then `CELERY_` with each of Celery's names, as Django projects spell them. */
+export function environmentNames(row: OptionTable[string]): string[] {
+  const celery = (row.celery ?? []).map((setting) => (setting.startsWith('CELERY') ? setting : `CELERY_${setting.toUpperCase()}`));
+  return [...new Set([...(row.env ?? []), ...celery])];
+}

@@ -1,0 +1,79 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { TaskMessage } from '../wire/task-message.ts';
+import type { Logger } from './logger.ts';
+
+/** The request a task is answering. */
+export interface TaskRequest {
+  readonly id: string;
+  /** The task's registered name. */
+  readonly task: string;
+  readonly args: readonly unknown[];
+  readonly kwargs: Readonly<Record<string, unknown>>;
+  /** Retries before this run. */
+  readonly retries: number;
+  /** Deliveries of this message so far, from 1; above 1 a worker before died or lost its lease. 0 where the broker does not know. */
+  readonly deliveries: number;
+  readonly rootId: string;
+  readonly parentId: string | undefined;
+  readonly groupId: string | undefined;
+  readonly queue: string;
+  readonly priority: number;
+  readonly eta: Date | undefined;
+  readonly expires: Date | undefined;
+  /** The worker, such as `celery@host`. */
+  readonly hostname: string;
+  /** The sender's own headers. */
+  readonly headers: Readonly<Record<string, unknown>>;
+  /** `gen<pid>@<host>` of the sender. */
+  readonly origin: string | undefined;
+  readonly lang: string;
+}
+
+export interface RetryOptions {
+  /** What went wrong; the task fails with it when no retries are left. */
+  error?: unknown;
+  /** Seconds from now. Without it and `eta`: `defaultRetryDelay`. */
+  countdown?: number;
+  eta?: Date;
+  /** Overrides the task's own. */
+  maxRetries?: number | null;
+}
+
+/** What a bound task gets as its first argument, and `currentTask()` returns. */
+export interface TaskContext {
+  readonly request: TaskRequest;
+  /** Aborted when the task should stop: shutdown, revocation, a lost lease. `signal.reason` is the error that says why. */
+  readonly signal: AbortSignal;
+  readonly logger: Logger;
+  /**
+   * Ends this run and has the task run again later. Write `throw self.retry(...)`; it throws by itself all the same.
+   * @throws Retry always, or `error` / MaxRetriesExceededError when no retries are left
+   */
+  retry(options?: RetryOptions): never;
+  /** Stores a state of the task's own, such as `PROGRESS`, with a value that `AsyncResult.info` shows. */
+  updateState(state: string, meta?: unknown): Promise<void>;
+}
+
+/** What follows a running task around: its context, and the ids of what it sends. */
+export interface Running {
+  readonly context: TaskContext;
+  readonly message: TaskMessage;
+  readonly children: string[];
+}
+
+const running = new AsyncLocalStorage<Running>();
+
+/** Runs `body` as the given task: everything it calls, also later, sees it through `currentTask()`. */
+export function runAs<T>(task: Running, body: () => T): T {
+  return running.run(task, body);
+}
+
+/** The task that is running here, with its record of children; for the core. */
+export function currentRunning(): Running | undefined {
+  return running.getStore();
+}
+
+/** The context of the task that is running here; `undefined` outside of tasks. */
+export function currentTask(): TaskContext | undefined {
+  return running.getStore()?.context;
+}

@@ -1,0 +1,37 @@
+import { ConfigError } from '../errors.ts';
+import { newId } from '../util/ids.ts';
+import type { TaskContext } from './current-task.ts';
+import type { Logger } from './logger.ts';
+
+/** The context of a bound task that is called directly, as in a unit test: it has an id, no broker, and states go nowhere. */
+export function localContext(task: string, logger: Logger): TaskContext {
+  const id = newId();
+  return {
+    request: {
+      id,
+      task,
+      args: [],
+      kwargs: {},
+      retries: 0,
+      deliveries: 0,
+      rootId: id,
+      parentId: undefined,
+      groupId: undefined,
+      queue: '',
+      priority: 0,
+      eta: undefined,
+      expires: undefined,
+      hostname: 'local',
+      headers: {},
+      origin: undefined,
+      lang: 'ts',
+    },
+    signal: new AbortController().signal,
+    logger,
+    retry(options) {
+      // Without a broker there is no later: the error itself is the honest end.
+      throw options?.error ?? new ConfigError(`${task} asked for a retry, but it was called directly, not by a worker`);
+    },
+    updateState: async () => {},
+  };
+}

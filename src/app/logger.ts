@@ -1,0 +1,51 @@
+import { styleText } from 'node:util';
+
+/** Takes log lines: an object first, then a message. pino, and anything shaped like it, fits. */
+export interface Logger {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/** Levels from quiet to talkative, with Celery's names. */
+export const logLevels = ['error', 'warning', 'info', 'debug'] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+const colours = { error: 'red', warning: 'yellow', info: 'cyan', debug: 'gray' } as const;
+
+/** Writes readable lines (or JSON lines) to a stream, stderr unless told otherwise. */
+export function streamLogger(options: { level?: LogLevel; json?: boolean; stream?: NodeJS.WritableStream } = {}): Logger {
+  const { level = 'warning', json = false, stream = process.stderr } = options;
+  const limit = logLevels.indexOf(level);
+  const write = (at: LogLevel, fields: object, message: string): void => {
+    if (logLevels.indexOf(at) > limit) return;
+    const time = new Date().toISOString();
+    stream.write(json ? jsonLine(at, time, fields, message) : prettyLine(at, time, fields, message, stream));
+  };
+  return {
+    debug: (fields, message) => write('debug', fields, message),
+    info: (fields, message) => write('info', fields, message),
+    warn: (fields, message) => write('warning', fields, message),
+    error: (fields, message) => write('error', fields, message),
+  };
+}
+
+function jsonLine(level: LogLevel, time: string, fields: object, message: string): string {
+  return `${JSON.stringify({ level, time, msg: message, ...fields }, (_key, value: unknown) => {
+    if (value instanceof Error) return { name: value.name, message: value.message, stack: value.stack };
+    return typeof value === 'bigint' ? String(value) : value;
+  })}\n`;
+}
+
+function prettyLine(level: LogLevel, time: string, fields: object, message: string, stream: NodeJS.WritableStream): string {
+  const plain: string[] = [];
+  let stack = '';
+  for (const [key, value] of Object.entries(fields)) {
+    if (value instanceof Error) stack = `\n    ${value.stack ?? value.message}`;
+    else if (value !== undefined) plain.push(`${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
+  }
+  const label = `[${time.slice(0, 23).replace('T', ' ')}: ${level.toUpperCase()}]`;
+  const styled = styleText(colours[level], label, { stream });
+  return `${styled} ${message}${plain.length > 0 ? `  ${plain.join(' ')}` : ''}${stack}\n`;
+}

@@ -1,0 +1,91 @@
+import { hostname } from 'node:os';
+import { ArgumentsError, ConfigError } from '../errors.ts';
+import { newId } from '../util/ids.ts';
+import type { Signature } from '../canvas/signature.ts';
+import type { TaskMessage, WireSignature } from '../wire/task-message.ts';
+import type { Config } from './config.ts';
+import { currentRunning } from './current-task.ts';
+import type { Router } from './router.ts';
+import type { CallOptions, TaskOptions } from './task-options.ts';
+
+/** A task message with all that its way to the broker needs. */
+export interface Prepared {
+  readonly queue: string;
+  readonly message: TaskMessage;
+  readonly delayMs: number;
+  readonly serializer: string;
+  readonly compression: string | undefined;
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** Name of this process on messages, as Celery's `origin`. */
+export const origin = `gen${process.pid}@${hostname()}`;
+const replyTo = newId();
+const none: Readonly<Record<string, never>> = Object.freeze({});
+
+/** Turns calls into messages: routes them, fixes ids and instants, and ties them to the task that makes the call. */
+export class Preparer {
+  readonly #config: Config;
+  readonly #router: Router;
+
+  constructor(config: Config, router: Router) {
+    this.#config = config;
+    this.#router = router;
+  }
+
+  /** `options` are checked by the caller, once for many calls. */
+  call(task: string, args: readonly unknown[], options: CallOptions, own: TaskOptions | undefined): Prepared {
+    if (!Array.isArray(args)) throw new ArgumentsError(`arguments of ${task}: expected a list, got ${typeof args}`);
+    if (options.countdown !== undefined && options.eta !== undefined) {
+      throw new ConfigError(`${task}: give either countdown or eta, not both`);
+    }
+    const { queue, priority } = this.#router.route(task, options, own);
+    const now = Date.now();
+    const parent = currentRunning();
+    const id = options.taskId ?? newId();
+    const message: Mutable<TaskMessage> = {
+      task,
+      id,
+      args,
+      kwargs: options.kwargs ?? none,
+      lang: 'ts',
+      retries: 0,
+      rootId: parent?.message.rootId ?? id,
+      ignoreResult: options.ignoreResult ?? own?.ignoreResult ?? this.#config.taskIgnoreResult,
+      replacedTaskNesting: 0,
+      headers: options.headers ?? none,
+      replyTo,
+      priority,
+      origin,
+    };
+    if (parent) message.parentId = parent.message.id;
+    const delayMs = setTimes(message, options, own, now);
+    if (options.shadow !== undefined) message.shadow = options.shadow;
+    if (options.argsRepr !== undefined) message.argsRepr = options.argsRepr;
+    if (options.kwargsRepr !== undefined) message.kwargsRepr = options.kwargsRepr;
+    if (options.link) message.link = wireSignatures(options.link);
+    if (options.linkError) message.linkError = wireSignatures(options.linkError);
+    return {
+      queue,
+      message,
+      delayMs,
+      serializer: options.serializer ?? own?.serializer ?? this.#config.taskSerializer,
+      compression: options.compression ?? own?.compression ?? this.#config.taskCompression,
+    };
+  }
+}
+
+/** Sets eta and expires; returns how long the message is to be kept back. */
+function setTimes(message: Mutable<TaskMessage>, options: CallOptions, own: TaskOptions | undefined, now: number): number {
+  const expires = options.expires ?? own?.expires;
+  if (expires !== undefined) message.expires = typeof expires === 'number' ? now + expires * 1000 : expires.getTime();
+  if (options.countdown === undefined && options.eta === undefined) return 0;
+  const eta = options.eta === undefined ? now + (options.countdown ?? 0) * 1000 : Number(options.eta);
+  message.eta = eta;
+  return Math.max(0, eta - now);
+}
+
+function wireSignatures(value: Signature | readonly Signature[]): WireSignature[] {
+  return [value].flat().map((signature) => signature.toWire());
+}

@@ -1,0 +1,110 @@
+import { isFinished } from '../contracts/backend.ts';
+import { TaskRevokedError } from '../errors.ts';
+import { decodeError, encodeError } from '../wire/remote-error.ts';
+import type { ResultMeta, WireError } from '../wire/task-message.ts';
+import type { ErrorClass } from './config.ts';
+import type { Results, WaitOptions } from './results.ts';
+
+/** What a result needs of its application. */
+export interface ResultSource {
+  results(): Promise<Results>;
+  readonly errorClasses: ReadonlyMap<string, ErrorClass>;
+}
+
+/** A task that was sent: a handle on its state and its result. Making one costs nothing; each question asks the result backend. */
+export class AsyncResult<out R = unknown> {
+  readonly id: string;
+  readonly #source: ResultSource;
+  #finished: ResultMeta | undefined;
+
+  constructor(id: string, source: ResultSource) {
+    this.id = id;
+    this.#source = source;
+  }
+
+  /**
+   * Waits for the task and returns what it returned.
+   * @throws what the task threw: registered classes as themselves, others as RemoteTaskError
+   * @throws TaskRevokedError, TimeoutError, or the reason of `signal`
+   */
+  async get(options: WaitOptions = {}): Promise<R> {
+    const results = await this.#source.results();
+    this.#finished ??= await results.wait(this.id, options);
+    if (this.#finished.state === 'SUCCESS') return this.#finished.result as R;
+    throw this.#error(this.#finished);
+  }
+
+  /** `PENDING` (also where the id is unknown), `STARTED`, `RETRY`, `SUCCESS`, `FAILURE`, `REVOKED`, or a state of the task's own. */
+  get state(): Promise<string> {
+    return this.#meta().then((meta) => meta?.state ?? 'PENDING');
+  }
+
+  async ready(): Promise<boolean> {
+    return isFinished(await this.state);
+  }
+
+  async successful(): Promise<boolean> {
+    return (await this.state) === 'SUCCESS';
+  }
+
+  async failed(): Promise<boolean> {
+    return (await this.state) === 'FAILURE';
+  }
+
+  /** What is stored now: the return value, the error, or what `updateState` was given; `undefined` while there is nothing. */
+  get info(): Promise<unknown> {
+    return this.#meta().then((meta) => {
+      if (!meta) return undefined;
+      return ['FAILURE', 'REVOKED', 'RETRY'].includes(meta.state) ? this.#error(meta) : meta.result;
+    });
+  }
+
+  /** The stack or Python traceback of the failure, where one was stored. */
+  get traceback(): Promise<string | undefined> {
+    return this.#meta().then((meta) => meta?.traceback);
+  }
+
+  /** The tasks that this one sent. */
+  get children(): Promise<AsyncResult[]> {
+    return this.#meta().then((meta) =>
+      (meta?.children ?? []).flatMap((child) => {
+        // A result tuple is [[id, parent], children or null] (wire SPEC 6.1).
+        const id: unknown = Array.isArray(child) && Array.isArray(child[0]) ? child[0][0] : undefined;
+        return typeof id === 'string' ? [new AsyncResult(id, this.#source)] : [];
+      }),
+    );
+  }
+
+  /** Removes what is stored about the task. */
+  async forget(): Promise<void> {
+    const results = await this.#source.results();
+    await results.required().forgetMany([this.id]);
+    this.#finished = undefined;
+  }
+
+  /** Has workers skip the task if it has not begun: REVOKED is stored for good, and each worker looks before it runs. A finished result stays. */
+  async revoke(): Promise<void> {
+    const results = await this.#source.results();
+    const current = await results.fetch(this.id);
+    if (current && isFinished(current.state)) return;
+    await results.store({
+      taskId: this.id,
+      state: 'REVOKED',
+      result: encodeError(new TaskRevokedError('revoked')),
+      children: [],
+      dateDone: Date.now(),
+    });
+  }
+
+  async #meta(): Promise<ResultMeta | undefined> {
+    if (this.#finished) return this.#finished;
+    const results = await this.#source.results();
+    const meta = await results.fetch(this.id);
+    if (meta && isFinished(meta.state)) this.#finished = meta;
+    return meta;
+  }
+
+  #error(meta: ResultMeta): Error {
+    return decodeError(meta.result as WireError, this.#source.errorClasses, meta.traceback);
+  }
+}

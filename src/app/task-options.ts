@@ -1,0 +1,105 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import { kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
+import type { Signature } from '../canvas/signature.ts';
+import type { ErrorClass } from './config.ts';
+
+const errorClasses = kinds.custom<readonly ErrorClass[]>(
+  'a list of error classes, such as [TypeError]',
+  (v) => Array.isArray(v) && v.every((c) => typeof c === 'function'),
+);
+const limitLater = 'time limits need the threads or processes pool, which this version does not have';
+
+/** Every option of `app.task(name, options, fn)`, with Celery's meanings and units (seconds). */
+export const taskOptionTable = {
+  bind: option({ kind: kinds.flag, default: false, doc: 'Give the task context as the first argument.' }),
+  params: option({
+    kind: kinds.texts,
+    doc: "Parameter names, for keyword arguments of Python callers; `'y?'` marks an optional one. Without it: the function's own.",
+  }),
+  schema: option<StandardSchemaV1>({
+    kind: kinds.custom('a Standard Schema (zod, valibot, arktype, ...) of the list of arguments', (v) => {
+      return v !== null && (typeof v === 'object' || typeof v === 'function') && '~standard' in v;
+    }),
+    doc: 'Checks the list of arguments when the task is sent and when it runs.',
+  }),
+  queue: option({ kind: kinds.text, doc: 'Queue to send to.' }),
+  priority: option({ kind: kinds.int(0, 9), doc: '0 is served first, 9 last.' }),
+  expires: option({ kind: kinds.seconds(), doc: 'Seconds after sending when it is not to be run any more.' }),
+  serializer: option({ kind: kinds.oneOf('json', 'msgpack', 'yaml'), doc: 'Overrides taskSerializer.' }),
+  compression: option({ kind: kinds.oneOf('zlib', 'gzip', 'brotli', 'zstd'), doc: 'Overrides taskCompression.' }),
+  ignoreResult: option({ kind: kinds.flag, doc: 'Overrides taskIgnoreResult.' }),
+  storeErrorsEvenIfIgnored: option({ kind: kinds.flag, doc: 'Overrides taskStoreErrorsEvenIfIgnored.' }),
+  trackStarted: option({ kind: kinds.flag, doc: 'Overrides taskTrackStarted.' }),
+  acksLate: option({ kind: kinds.flag, doc: 'Overrides taskAcksLate.' }),
+  acksOnFailureOrTimeout: option({ kind: kinds.flag, doc: 'Overrides taskAcksOnFailureOrTimeout.' }),
+  maxDeliveries: option({ kind: kinds.int(1), doc: 'Overrides taskMaxDeliveries.' }),
+  maxRetries: option<number | null>({
+    kind: kinds.custom('a whole number from 0 up, or null for no limit', (v) => v === null || kinds.int(0).is(v)),
+    default: 3,
+    doc: 'Retries before the task fails; null for no limit.',
+  }),
+  defaultRetryDelay: option({ kind: kinds.seconds(), default: 180, doc: 'Seconds before a retry that names no delay.' }),
+  autoretryFor: option({ kind: errorClasses, default: [], doc: 'Errors that retry the task by themselves.' }),
+  dontAutoretryFor: option({ kind: errorClasses, default: [], doc: 'Errors that do not, though `autoretryFor` covers them.' }),
+  retryBackoff: option<boolean | number>({
+    kind: kinds.custom('true, false or a number of seconds', (v) => typeof v === 'boolean' || kinds.seconds().is(v)),
+    default: false,
+    doc: 'Double the delay with each automatic retry, from 1 s or from so many seconds.',
+  }),
+  retryBackoffMax: option({ kind: kinds.seconds(), default: 600, doc: 'Longest delay of retryBackoff, in seconds.' }),
+  retryJitter: option({ kind: kinds.flag, default: true, doc: 'Draw each delay of retryBackoff at random between 0 and its full length.' }),
+  throws: option({ kind: errorClasses, default: [], doc: 'Errors that are expected: logged without a stack, as information.' }),
+  rejectOnWorkerLost: option({ kind: kinds.flag, unsupported: 'it belongs to the processes pool, which this version does not have', doc: '' }),
+  rateLimit: option({ kind: kinds.text, unsupported: 'rate limits are not in this version', doc: '' }),
+  timeLimit: option({ kind: kinds.seconds(), unsupported: limitLater, doc: '' }),
+  softTimeLimit: option({ kind: kinds.seconds(), unsupported: limitLater, doc: '' }),
+  pool: option({ kind: kinds.text, unsupported: 'the only pool of this version is async', doc: '' }),
+  once: option({ kind: kinds.flag, unsupported: 'the run-once gate is not in this version', doc: '' }),
+  serial: option({ kind: kinds.custom('a function', (v) => typeof v === 'function'), unsupported: 'concurrency by key is not in this version', doc: '' }),
+  unique: option({ kind: kinds.map, unsupported: 'unique tasks are not in this version', doc: '' }),
+  sendEvents: option({ kind: kinds.flag, unsupported: 'task events are not in this version', doc: '' }),
+} satisfies OptionTable;
+
+/** What `app.task(name, options, fn)` takes. Each option is a row of docs/config.md. */
+export type TaskOptions = OptionsOf<typeof taskOptionTable>;
+
+const signatures = kinds.custom<Signature | readonly Signature[]>(
+  "a signature such as task.s(1), or a list of them",
+  (v) => [v].flat().every((s) => typeof s === 'object' && s !== null && 'toWire' in s),
+);
+const instant = kinds.custom<Date | number>('a Date or epoch milliseconds', (v) => {
+  return v instanceof Date ? !Number.isNaN(v.getTime()) : typeof v === 'number' && Number.isFinite(v);
+});
+
+/** Every option of one call: `applyAsync`, `applyMany`, `sendTask` and signatures. */
+export const callOptionTable = {
+  kwargs: option({ kind: kinds.map, doc: 'Keyword arguments, for Python tasks.' }),
+  countdown: option({ kind: kinds.seconds(), doc: 'Run so many seconds from now.' }),
+  eta: option({ kind: instant, doc: 'Run at this instant.' }),
+  expires: option<Date | number>({
+    kind: kinds.custom('a number of seconds from 0 up, or a Date', (v) => instant.is(v) && (v instanceof Date || v >= 0)),
+    doc: 'Do not run after so many seconds, or after this Date.',
+  }),
+  queue: option({ kind: kinds.text, doc: 'Queue to send to.' }),
+  priority: option({ kind: kinds.int(0, 9), doc: '0 is served first, 9 last.' }),
+  taskId: option({ kind: kinds.text, doc: 'The id to use, in place of a fresh UUID.' }),
+  link: option({ kind: signatures, doc: 'Sent with the return value when the task succeeds.' }),
+  linkError: option({ kind: signatures, doc: 'Sent with the task id when it fails.' }),
+  headers: option({ kind: kinds.map, doc: "Headers of your own; the task finds them in `self.request.headers`." }),
+  ignoreResult: option({ kind: kinds.flag, doc: 'Store no result of this call.' }),
+  serializer: option({ kind: kinds.oneOf('json', 'msgpack', 'yaml'), doc: 'Overrides the serializer.' }),
+  compression: option({ kind: kinds.oneOf('zlib', 'gzip', 'brotli', 'zstd'), doc: 'Overrides the compression.' }),
+  shadow: option({ kind: kinds.text, doc: 'Name to show in its place.' }),
+  argsRepr: option({ kind: kinds.text, doc: 'What logs and monitors show for the arguments, to hide secrets.' }),
+  kwargsRepr: option({ kind: kinds.text, doc: 'The same for keyword arguments.' }),
+  retry: option({ kind: kinds.flag, doc: 'Overrides taskPublishRetry.' }),
+  signal: option<AbortSignal>({
+    kind: kinds.custom('an AbortSignal', (v) => v instanceof AbortSignal),
+    doc: 'Gives up sending when it aborts.',
+  }),
+  timeLimit: option({ kind: kinds.seconds(), unsupported: limitLater, doc: '' }),
+  softTimeLimit: option({ kind: kinds.seconds(), unsupported: limitLater, doc: '' }),
+} satisfies OptionTable;
+
+/** What `applyAsync(args, options)` takes. Each option is a row of docs/config.md. */
+export type CallOptions = OptionsOf<typeof callOptionTable>;

@@ -1,0 +1,88 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import { Signature } from '../canvas/signature.ts';
+import type { LovageApp } from './app.ts';
+import type { TaskContext } from './current-task.ts';
+import { bindArguments, declaredParams, type Params, paramsOf } from './params.ts';
+import type { AsyncResult } from './result.ts';
+import { validateArguments } from './schema.ts';
+import { type CallOptions, type TaskOptions, taskOptionTable } from './task-options.ts';
+
+// biome-ignore lint/suspicious/noExplicitAny: the parameters of somebody else's function; each task's own types are kept by `Task`.
+export type TaskFunction = (...args: any[]) => unknown;
+
+/** A registered task. Calling it runs its body here and now; its methods send it to a worker. */
+export interface Task<Args extends readonly unknown[] = readonly unknown[], Result = unknown> {
+  (...args: Args): Result | Promise<Result>;
+  /** The name it travels under. */
+  readonly name: string;
+  readonly options: TaskOptions;
+
+  /** Sends it. Resolves once the broker has confirmed. */
+  delay(...args: Args): Promise<AsyncResult<Result>>;
+  /** Sends it with options. Arguments that come by keyword may be left out of the list. */
+  applyAsync(args: Args | ArgsByKeyword, options?: CallOptions): Promise<AsyncResult<Result>>;
+  /** Sends one call for each list of arguments, in large batches. */
+  applyMany(calls: readonly Args[], options?: Omit<CallOptions, 'taskId'>): Promise<AsyncResult<Result>[]>;
+  /** A signature with all or the last of its arguments. */
+  s<Given extends Partial<Args>>(...args: Given): Signature<RestOf<Args, Given>, Result>;
+  /** An immutable signature: it takes no result of a task before it. */
+  si(...args: Args): Signature<[], Result>;
+}
+
+/** An empty list, where `kwargs` has the arguments. */
+export type ArgsByKeyword = readonly [];
+
+/** The arguments still missing in front of those given, as Celery fills signatures. */
+export type RestOf<Args extends readonly unknown[], Given extends readonly unknown[]> = Given['length'] extends Args['length']
+  ? []
+  : Args extends readonly [...infer Rest, ...Given]
+    ? Rest
+    : never;
+
+/** What the worker needs of a task. */
+export interface TaskDefinition {
+  readonly name: string;
+  readonly fn: TaskFunction;
+  readonly options: TaskOptions;
+  /** Lays arguments onto parameters and checks the schema. `strict` also reports missing arguments. */
+  bind(args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>, strict: boolean): readonly unknown[] | Promise<readonly unknown[]>;
+}
+
+/** Makes a definition; options are checked by the caller. */
+export function defineTask(name: string, fn: TaskFunction, options: TaskOptions): TaskDefinition {
+  const { schema } = options;
+  const params: Params = options.params ? declaredParams(options.params) : paramsOf(fn, options.bind ? 1 : 0);
+  return {
+    name,
+    fn,
+    options,
+    bind(args, kwargs, strict) {
+      const bound = bindArguments(name, params, args, kwargs, strict || params.declared);
+      return schema ? validateArguments(name, schema, bound) : bound;
+    },
+  };
+}
+
+/** Option of a task, with the table's default. */
+export function taskOption<N extends keyof TaskOptions>(options: TaskOptions, name: N): TaskOptions[N] {
+  const row: { default?: unknown } = taskOptionTable[name];
+  return options[name] ?? (row.default as TaskOptions[N]);
+}
+
+/** The callable handle that applications hold. */
+export function taskHandle(app: LovageApp, { name, fn, options }: TaskDefinition, localContext: () => TaskContext): Task {
+  const call = (...args: readonly unknown[]) => (options.bind ? fn(localContext(), ...args) : fn(...args));
+  const methods = {
+    options,
+    delay: (...args: readonly unknown[]) => app.sendTask(name, args),
+    applyAsync: (args: readonly unknown[], callOptions?: CallOptions) => app.sendTask(name, args, callOptions),
+    applyMany: (calls: readonly (readonly unknown[])[], callOptions?: CallOptions) => app.sendMany(name, calls, callOptions),
+    s: (...args: readonly unknown[]) => new Signature(app, name, args),
+    si: (...args: readonly unknown[]) => new Signature(app, name, args, {}, true),
+  };
+  Object.defineProperty(call, 'name', { value: name });
+  return Object.assign(call, methods) as unknown as Task;
+}
+
+/** The arguments that a schema lets through to the task. */
+export type SchemaArgs<S extends StandardSchemaV1> = StandardSchemaV1.InferOutput<S> extends infer A extends readonly unknown[] ? A : never;

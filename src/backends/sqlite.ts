@@ -1,0 +1,120 @@
+import type { BackendFeatures, JoinStore, ResultBackend, ResultRecord } from '../contracts/backend.ts';
+import type { ItemFailure } from '../contracts/common.ts';
+import { ConfigError, MessageTooLargeError } from '../errors.ts';
+import { openSqlite, type StoreHandle } from '../stores/sqlite.ts';
+import { SqliteJoins } from '../stores/sqlite-joins.ts';
+import { SqliteResults } from '../stores/sqlite-results.ts';
+import { type SqliteLocation, type SqliteOptions, sqliteLocation } from '../stores/sqlite-url.ts';
+import { SqliteWatch } from '../stores/sqlite-watch.ts';
+import { inSlices } from '../util/slices.ts';
+
+const MAX_DOCUMENT_BYTES = 64 * 1024 * 1024;
+const STORE_LIMITS = {
+  maxItems: 1000,
+  maxSize: 8 * 1024 * 1024,
+  sizeOf: ({ document }: ResultRecord) => document.length,
+  refuse: tooLarge,
+};
+
+/**
+ * A result backend in a SQLite file, which may be the broker's: shared by all processes of one machine, durable.
+ * @throws ConfigError for a wrong URL or option
+ */
+export function sqliteBackend(url: string, options: SqliteOptions = {}): ResultBackend {
+  return new SqliteBackend(sqliteLocation(url, options));
+}
+
+/** What a started backend works with. */
+interface Opened extends StoreHandle {
+  readonly results: SqliteResults;
+  readonly joins: SqliteJoins;
+  readonly watch: SqliteWatch;
+}
+
+class SqliteBackend implements ResultBackend {
+  readonly name = 'sqlite';
+  readonly url: string;
+  readonly features: BackendFeatures = { durable: true, shared: true, maxDocumentBytes: MAX_DOCUMENT_BYTES };
+  readonly joins: JoinStore = {
+    setSize: async (...args) => (await this.#opened()).joins.setSize(...args),
+    addMany: async (...args) => (await this.#opened()).joins.addMany(...args),
+    take: async (...args) => (await this.#opened()).joins.take(...args),
+  };
+  readonly #location: SqliteLocation;
+  #opening: Promise<Opened> | undefined;
+
+  constructor(location: SqliteLocation) {
+    this.url = location.url;
+    this.#location = location;
+  }
+
+  async start(): Promise<void> {
+    this.#opening ??= open(this.#location);
+    const opening = this.#opening;
+    try {
+      await opening;
+    } catch (error) {
+      if (this.#opening === opening) this.#opening = undefined;
+      throw error;
+    }
+  }
+
+  async stop(): Promise<void> {
+    const opening = this.#opening;
+    this.#opening = undefined;
+    const opened = await opening?.catch(() => undefined);
+    opened?.watch.close();
+    await opened?.release();
+  }
+
+  async storeMany(records: readonly ResultRecord[], ttlMs?: number): Promise<ItemFailure[]> {
+    const { store, results } = await this.#opened();
+    const failures = await inSlices(records, STORE_LIMITS, async (slice) => {
+      await store.write(() => results.upsertMany(slice, ttlMs, Date.now()));
+      return [];
+    });
+    store.results.notify();
+    return failures;
+  }
+
+  async fetchMany(taskIds: readonly string[]): Promise<(ResultRecord | undefined)[]> {
+    const { store, results } = await this.#opened();
+    return store.read(() => results.fetchMany(taskIds, Date.now()));
+  }
+
+  async forgetMany(taskIds: readonly string[]): Promise<void> {
+    const { store, results } = await this.#opened();
+    await store.write(() => results.forgetMany(taskIds));
+  }
+
+  async watch(taskIds: readonly string[], onReady: (records: ResultRecord[]) => void): Promise<() => Promise<void>> {
+    const { watch } = await this.#opened();
+    return watch.add(taskIds, onReady);
+  }
+
+  #opened(): Promise<Opened> {
+    if (this.#opening) return this.#opening;
+    return Promise.reject(new ConfigError(`the result backend ${this.url} is not started: await start() first`));
+  }
+}
+
+async function open(location: SqliteLocation): Promise<Opened> {
+  const handle = await openSqlite(location);
+  const results = new SqliteResults(handle.store);
+  return {
+    ...handle,
+    results,
+    joins: new SqliteJoins(handle.store),
+    watch: new SqliteWatch(handle.store, results),
+  };
+}
+
+function tooLarge({ taskId, document }: ResultRecord): MessageTooLargeError | undefined {
+  // A UTF-16 unit takes up to three bytes; only long texts are worth counting exactly.
+  if (document.length * 3 <= MAX_DOCUMENT_BYTES) return undefined;
+  const bytes = typeof document === 'string' ? Buffer.byteLength(document) : document.byteLength;
+  if (bytes <= MAX_DOCUMENT_BYTES) return undefined;
+  return new MessageTooLargeError(
+    `the result of task ${taskId} has ${bytes} bytes; the sqlite backend takes up to ${MAX_DOCUMENT_BYTES}. Store the data elsewhere and return a reference`,
+  );
+}

@@ -1,0 +1,203 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type {
+  Broker,
+  BrokerFeatures,
+  ConsumeOptions,
+  Consumer,
+  DeadLetters,
+  Lease,
+  Outgoing,
+  QueueDepth,
+  QueueSpec,
+} from '../contracts/broker.ts';
+import type { Bus } from '../contracts/bus.ts';
+import type { ItemFailure, Recipe } from '../contracts/common.ts';
+import { ConfigError, MessageTooLargeError } from '../errors.ts';
+import { openSqlite, type StoreHandle } from '../stores/sqlite.ts';
+import { SqliteBus } from '../stores/sqlite-bus.ts';
+import { MAX_BATCH, SqliteConsumer, settleMany } from '../stores/sqlite-consumer.ts';
+import { SqliteDeadLetters } from '../stores/sqlite-dead-letters.ts';
+import { packLabel } from '../stores/sqlite-label.ts';
+import { type NewMessage, SqliteMessages } from '../stores/sqlite-messages.ts';
+import { type SqliteLocation, type SqliteOptions, sqliteLocation } from '../stores/sqlite-url.ts';
+import { inSlices } from '../util/slices.ts';
+
+// A transaction holds the file, and blocks the event loop, for some milliseconds at most.
+const PUBLISH_LIMITS = {
+  maxItems: MAX_BATCH,
+  maxSize: 8 * 1024 * 1024,
+  sizeOf: ({ message }: Outgoing) => message.body.byteLength,
+  refuse: tooLarge,
+};
+const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
+
+/**
+ * A broker in a SQLite file: no server, shared by all processes of one machine, durable.
+ * @throws ConfigError for a wrong URL or option
+ */
+export function sqliteBroker(url: string, options: SqliteOptions = {}): Broker {
+  const recipe = { module: import.meta.url, factory: 'sqliteBroker', args: [url, options] };
+  return new SqliteBroker(sqliteLocation(url, options), recipe);
+}
+
+/** What a started broker works with. */
+interface Opened extends StoreHandle {
+  readonly messages: SqliteMessages;
+  readonly letters: SqliteDeadLetters;
+  readonly bus: SqliteBus;
+  readonly consumers: Set<SqliteConsumer>;
+}
+
+class SqliteBroker implements Broker {
+  readonly name = 'sqlite';
+  readonly url: string;
+  readonly features: BrokerFeatures;
+  readonly recipe: Recipe;
+  readonly bus: Bus = {
+    emitMany: async (topic, payloads) => (await this.#opened()).bus.emitMany(topic, payloads),
+    listen: async (topic, on) => (await this.#opened()).bus.listen(topic, on),
+  };
+  readonly deadLetters: DeadLetters = {
+    list: async (options) => (await this.#opened()).letters.list(options),
+    getMany: async (ids) => (await this.#opened()).letters.getMany(ids),
+    retryMany: async (ids) => (await this.#opened()).letters.retryMany(ids),
+    dropMany: async (ids) => (await this.#opened()).letters.dropMany(ids),
+  };
+  readonly #location: SqliteLocation;
+  #opening: Promise<Opened> | undefined;
+
+  constructor(location: SqliteLocation, recipe: Recipe) {
+    this.url = location.url;
+    this.recipe = recipe;
+    this.#location = location;
+    this.features = {
+      maxDelayMs: Number.POSITIVE_INFINITY,
+      leaseMs: location.visibilityMs,
+      priority: true,
+      ordering: true,
+      maxBatch: MAX_BATCH,
+      maxMessageBytes: MAX_MESSAGE_BYTES,
+      durable: true,
+      shared: true,
+      attempts: true,
+    };
+  }
+
+  async start(): Promise<void> {
+    this.#opening ??= open(this.#location);
+    const opening = this.#opening;
+    try {
+      await opening;
+    } catch (error) {
+      if (this.#opening === opening) this.#opening = undefined;
+      throw error;
+    }
+  }
+
+  async stop(): Promise<void> {
+    const opening = this.#opening;
+    this.#opening = undefined;
+    const opened = await opening?.catch(() => undefined);
+    if (!opened) return;
+    try {
+      for (const consumer of opened.consumers) await consumer.close();
+    } finally {
+      opened.bus.close();
+      await opened.release();
+    }
+  }
+
+  async declareMany(queues: readonly QueueSpec[]): Promise<void> {
+    const { store, messages } = await this.#opened();
+    const names = queues.map(({ name }) => name);
+    await store.write(() => messages.declare(names));
+    messages.remember(names);
+  }
+
+  async publishMany(outgoing: readonly Outgoing[]): Promise<ItemFailure[]> {
+    const { store, messages } = await this.#opened();
+    const failures = await inSlices(outgoing, PUBLISH_LIMITS, async (slice) => {
+      const now = Date.now();
+      const added = slice.map((item) => newMessage(item, now));
+      await store.write(() => messages.insertMany(added));
+      messages.remember(new Set(added.map(({ queue }) => queue)));
+      return [];
+    });
+    store.tasks.notify();
+    return failures;
+  }
+
+  async consume(queues: readonly string[], { leaseMs }: ConsumeOptions = {}): Promise<Consumer> {
+    const { store, messages, consumers } = await this.#opened();
+    const consumer = new SqliteConsumer({
+      store,
+      messages,
+      queues,
+      leaseMs: leaseMs ?? this.#location.visibilityMs,
+      onClose: () => consumers.delete(consumer),
+    });
+    consumers.add(consumer);
+    return consumer;
+  }
+
+  async extendMany(leases: readonly Lease[], leaseMs: number): Promise<ItemFailure[]> {
+    const { store, messages } = await this.#opened();
+    return settleMany(store, leases, (tag) => messages.extend(tag, Date.now() + leaseMs));
+  }
+
+  async listQueues(): Promise<string[]> {
+    const { store, messages } = await this.#opened();
+    return store.read(() => messages.queues());
+  }
+
+  async countMany(queues: readonly string[]): Promise<(QueueDepth | undefined)[]> {
+    const { store, messages } = await this.#opened();
+    const now = Date.now();
+    return store.read(() => queues.map((queue) => messages.count(queue, now)));
+  }
+
+  async purge(queue: string): Promise<number> {
+    const { store, messages } = await this.#opened();
+    for (let purged = 0; ; await nextTurn()) {
+      const some = await store.write(() => messages.purge(queue, MAX_BATCH, Date.now()));
+      purged += some;
+      if (some < MAX_BATCH) return purged;
+    }
+  }
+
+  #opened(): Promise<Opened> {
+    if (this.#opening) return this.#opening;
+    return Promise.reject(new ConfigError(`the broker ${this.url} is not started: await start() first`));
+  }
+}
+
+async function open(location: SqliteLocation): Promise<Opened> {
+  const handle = await openSqlite(location);
+  const { store } = handle;
+  const messages = new SqliteMessages(store);
+  return {
+    ...handle,
+    messages,
+    letters: new SqliteDeadLetters(store, messages),
+    bus: new SqliteBus(store),
+    consumers: new Set(),
+  };
+}
+
+function newMessage({ queue, message, delayMs = 0 }: Outgoing, now: number): NewMessage {
+  const wanted = message.properties.priority;
+  return {
+    queue,
+    priority: typeof wanted === 'number' ? Math.min(9, Math.max(0, Math.trunc(wanted))) : 0,
+    dueAt: delayMs > 0 ? now + delayMs : undefined,
+    body: message.body,
+    label: packLabel(message),
+  };
+}
+
+function tooLarge({ queue, message }: Outgoing): MessageTooLargeError | undefined {
+  if (message.body.byteLength <= MAX_MESSAGE_BYTES) return undefined;
+  return new MessageTooLargeError(
+    `a message for queue '${queue}' has a body of ${message.body.byteLength} bytes; the sqlite broker takes up to ${MAX_MESSAGE_BYTES}. Send a reference to the data instead`,
+  );
+}

@@ -1,0 +1,38 @@
+/** The front door of Lovage. */
+import { LovageApp } from './app/app.ts';
+import type { LovageOptions } from './app/config.ts';
+import { drivers } from './drivers.ts';
+
+/** An application: `new Lovage('shop', { broker: 'sqlite:///var/lib/shop.db' })`. */
+export class Lovage extends LovageApp {
+  constructor(name: string, options: LovageOptions = {}) {
+    super(name, options, drivers);
+  }
+}
+
+// Tasks: what `app.task` makes and what a running task sees.
+export type { Task } from './app/task.ts';
+export type { CallOptions, TaskOptions } from './app/task-options.ts';
+export { currentTask, type RetryOptions, type TaskContext, type TaskRequest } from './app/current-task.ts';
+export { Signature } from './canvas/signature.ts';
+
+// Results.
+export { AsyncResult } from './app/result.ts';
+export type { WaitOptions } from './app/results.ts';
+
+// Workers.
+export { Worker, type WorkerCounts, type WorkerOptions } from './worker/worker.ts';
+
+// Configuration.
+export { type Config, fromCelerySettings, type LovageOptions, type Route } from './app/config.ts';
+export { type Logger, type LogLevel, streamLogger } from './app/logger.ts';
+
+// Errors, sorted in their file by who must act.
+export * from './errors.ts';
+
+// For those who write a broker or a backend of their own: see CONTRIBUTING.md and `lovage/testing`.
+export type * from './contracts/backend.ts';
+export type * from './contracts/broker.ts';
+export type * from './contracts/bus.ts';
+export type * from './contracts/common.ts';
+export type { WireMessage, WireProperties } from './wire/message.ts';

@@ -1,0 +1,90 @@
+/** What a batch function reports for an item it could not do. */
+interface Failure {
+  readonly index: number;
+  readonly error: Error;
+}
+
+interface Group<T> {
+  readonly items: readonly T[];
+  readonly done: (failures: Failure[]) => void;
+  readonly failed: (error: unknown) => void;
+}
+
+/**
+ * Turns single calls into batches without a timer: what is added while nothing is under way goes out at the end of the
+ * current turn; what is added meanwhile goes out together when the running batch returns. So an idle caller waits for
+ * nobody, and a busy one gets large batches.
+ */
+export class Batcher<T> {
+  readonly #flush: (items: readonly T[]) => Promise<readonly Failure[]>;
+  readonly #maxBatch: number;
+  #waiting: Group<T>[] = [];
+  #waitingItems = 0;
+  #running = false;
+
+  /** `maxBatch` bounds how many items are joined; one `addMany` of more than that stays whole. */
+  constructor(flush: (items: readonly T[]) => Promise<readonly Failure[]>, maxBatch: number) {
+    this.#flush = flush;
+    this.#maxBatch = maxBatch;
+  }
+
+  /** Items that wait for their batch. */
+  get pending(): number {
+    return this.#waitingItems;
+  }
+
+  /** Resolves when the item is done; rejects with its failure. */
+  async add(item: T): Promise<void> {
+    const failures = await this.addMany([item]);
+    if (failures[0]) throw failures[0].error;
+  }
+
+  /** Resolves with the failures among these items; rejects when their whole batch failed. */
+  addMany(items: readonly T[]): Promise<readonly Failure[]> {
+    if (items.length === 0) return Promise.resolve([]);
+    return new Promise((done, failed) => {
+      this.#waiting.push({ items, done, failed });
+      this.#waitingItems += items.length;
+      if (this.#running) return;
+      this.#running = true;
+      // Not at once: calls of the same turn belong together.
+      queueMicrotask(() => void this.#run());
+    });
+  }
+
+  async #run(): Promise<void> {
+    while (this.#waiting.length > 0) await this.#runOne(this.#take());
+    this.#running = false;
+  }
+
+  #take(): Group<T>[] {
+    let count = 0;
+    let groups = 0;
+    for (const group of this.#waiting) {
+      if (groups > 0 && count + group.items.length > this.#maxBatch) break;
+      count += group.items.length;
+      groups += 1;
+    }
+    const taken = groups === this.#waiting.length ? this.#waiting : this.#waiting.slice(0, groups);
+    this.#waiting = groups === this.#waiting.length ? [] : this.#waiting.slice(groups);
+    this.#waitingItems -= count;
+    return taken;
+  }
+
+  async #runOne(groups: Group<T>[]): Promise<void> {
+    const items = groups.length === 1 && groups[0] ? groups[0].items : groups.flatMap((group) => group.items);
+    try {
+      const failures = await this.#flush(items);
+      let from = 0;
+      for (const group of groups) {
+        const to = from + group.items.length;
+        const own = failures.length === 0 ? [] : failures.filter((f) => f.index >= from && f.index < to);
+        const start = from;
+        group.done(own.map((f) => ({ index: f.index - start, error: f.error })));
+        from = to;
+      }
+    } catch (error) {
+      for (const group of groups) group.failed(error);
+    }
+  }
+}

@@ -1,0 +1,94 @@
+import type { LovageApp } from '../app/app.ts';
+import type { Results } from '../app/results.ts';
+import { taskOption } from '../app/task.ts';
+import type { ResultRecord } from '../contracts/backend.ts';
+import type { Delivery } from '../contracts/broker.ts';
+import { DeliveryLimitError, NotRegisteredError } from '../errors.ts';
+import { decodeTask, peekTaskId } from '../wire/protocol.ts';
+import { type AcceptList, acceptList } from '../wire/serializers.ts';
+import type { Held, Outcome, Settlement } from './outcome.ts';
+
+/** What came of a batch of deliveries: those to run, and those that ended at the gate. */
+export interface Sorted {
+  readonly runs: readonly Held[];
+  readonly settled: readonly Settlement[];
+}
+
+/** An ETA this near is now: it is less than what a trip through the store takes. */
+const nowMs = 5;
+
+/** Reads deliveries and decides which of them run: unreadable, unknown, revoked, expired and early ones do not. */
+export class Intake {
+  readonly #app: LovageApp;
+  readonly #results: Results;
+  readonly #accept: AcceptList;
+
+  constructor(app: LovageApp, results: Results) {
+    this.#app = app;
+    this.#results = results;
+    this.#accept = acceptList(app.config.acceptContent);
+  }
+
+  async sort(deliveries: readonly Delivery[]): Promise<Sorted> {
+    const held = await Promise.all(deliveries.map((delivery) => this.#read(delivery)));
+    const stored = await this.#stored(held);
+    const runs: Held[] = [];
+    const settled: Settlement[] = [];
+    held.forEach((one, i) => {
+      const outcome = 'outcome' in one ? one.outcome : this.#gate(one, stored[i]);
+      if (outcome) settled.push({ held: one, outcome });
+      else runs.push(one);
+    });
+    return { runs, settled };
+  }
+
+  async #read(delivery: Delivery): Promise<Held & { outcome?: Outcome }> {
+    const common = { delivery, acked: false, receivedAt: Date.now() };
+    try {
+      const message = await decodeTask(delivery.message, { accept: this.#accept });
+      return { ...common, taskId: message.id, message, definition: this.#app.tasks.get(message.task) };
+    } catch (error) {
+      const { id } = peekTaskId(delivery.message);
+      return { ...common, taskId: id, message: undefined, definition: undefined, outcome: { kind: 'dead', error: error as Error } };
+    }
+  }
+
+  /** What is stored about each task; a store in trouble is no reason to hold up work. */
+  async #stored(held: readonly Held[]): Promise<readonly (ResultRecord | undefined)[]> {
+    if (!this.#results.backend) return [];
+    try {
+      return await this.#results.backend.fetchMany(held.map(({ taskId }) => taskId ?? ''));
+    } catch (error) {
+      this.#app.logger.warn({ error }, 'cannot look for revoked tasks: the result backend does not answer');
+      return [];
+    }
+  }
+
+  #gate({ delivery, message, definition }: Held, stored: ResultRecord | undefined): Outcome | undefined {
+    if (!message) return { kind: 'release' };
+    if (!definition) return { kind: 'dead', error: notRegistered(message.task, this.#app) };
+    const limit = taskOption(definition.options, 'maxDeliveries') ?? this.#app.config.taskMaxDeliveries;
+    if (delivery.attempt > limit) return { kind: 'dead', error: tooMany(message.task, delivery.attempt, limit) };
+    if (stored?.state === 'REVOKED') return { kind: 'revoked', reason: 'revoked' };
+    if (stored?.state === 'SUCCESS' && delivery.attempt > 1) {
+      return { kind: 'success', value: this.#results.decode(stored).result, children: [], replayed: true };
+    }
+    const now = Date.now();
+    if (message.expires !== undefined && message.expires <= now) return { kind: 'revoked', reason: 'expired' };
+    if (message.eta !== undefined && message.eta > now + nowMs) return { kind: 'defer', dueAt: message.eta };
+    return undefined;
+  }
+}
+
+function notRegistered(task: string, app: LovageApp): NotRegisteredError {
+  const close = app.nearestTask(task);
+  return new NotRegisteredError(
+    `this worker has no task '${task}'${close ? `; did you mean '${close}'?` : ''}. Register it, or send it to a queue whose workers have it; its message is in the dead letters`,
+  );
+}
+
+function tooMany(task: string, attempt: number, limit: number): DeliveryLimitError {
+  return new DeliveryLimitError(
+    `${task} was delivered ${attempt} times and never settled (limit ${limit}): its workers probably died of it. Its message is in the dead letters`,
+  );
+}

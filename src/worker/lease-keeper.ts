@@ -1,0 +1,114 @@
+import { Worker } from 'node:worker_threads';
+import type { Broker, Delivery } from '../contracts/broker.ts';
+import type { Logger } from '../app/logger.ts';
+import { LeaseLostError } from '../errors.ts';
+import { LeaseBook, type LeaseEntry } from './lease-book.ts';
+import type { FromKeeper, KeeperData, ToKeeper } from './lease-thread.ts';
+
+export interface LeaseKeeperOptions {
+  readonly broker: Broker;
+  readonly leaseMs: number;
+  /** Called with deliveries whose lease could not be kept. */
+  readonly onLost: (delivery: Delivery, error: LeaseLostError) => void;
+  readonly logger: Logger;
+}
+
+/**
+ * Renews the lease of every message that this worker holds, started or not. The work is done in a thread of its own with
+ * a connection of its own, so that a task which blocks the event loop does not lose its message. A broker that cannot be
+ * opened twice (memory) is renewed from here.
+ */
+export class LeaseKeeper {
+  readonly #options: LeaseKeeperOptions;
+  readonly #keys = new Map<Delivery, number>();
+  readonly #deliveries = new Map<number, Delivery>();
+  #nextKey = 1;
+  #thread: Worker | undefined;
+  #renewing: Int32Array | undefined;
+  #book: LeaseBook | undefined;
+
+  constructor(options: LeaseKeeperOptions) {
+    this.#options = options;
+  }
+
+  async start(): Promise<void> {
+    const { broker, leaseMs, logger } = this.#options;
+    if (!broker.recipe) {
+      this.#book = new LeaseBook(broker, leaseMs, { lost: (keys) => this.#lost(keys), failed: (text) => logger.warn({}, text) });
+      this.#book.start();
+      return;
+    }
+    const shared = new SharedArrayBuffer(4);
+    this.#renewing = new Int32Array(shared);
+    const workerData: KeeperData = { recipe: broker.recipe, leaseMs, shared };
+    const thread = new Worker(threadUrl(), { workerData, name: 'lovage-leases' });
+    this.#thread = thread;
+    await new Promise<void>((resolve, reject) => {
+      thread.once('error', reject);
+      thread.on('message', (message: FromKeeper) => {
+        if (message.kind === 'ready') resolve();
+        else if (message.kind === 'lost') this.#lost(message.keys);
+        else logger.warn({}, message.text);
+      });
+    });
+    thread.on('error', (error) => logger.error({ error }, 'the lease keeper has died; leases are not renewed any more'));
+  }
+
+  addMany(deliveries: readonly Delivery[]): void {
+    const entries: LeaseEntry[] = deliveries.map((delivery) => {
+      const key = this.#nextKey++;
+      this.#keys.set(delivery, key);
+      this.#deliveries.set(key, delivery);
+      return [key, delivery.queue, delivery.tag];
+    });
+    this.#book?.add(entries);
+    this.#post({ kind: 'add', entries });
+  }
+
+  /**
+   * Ends renewal, before a message is settled. If a renewal is under way it is waited for: one that overtook a release
+   * would hide the message again.
+   */
+  async removeMany(deliveries: readonly Delivery[]): Promise<void> {
+    const keys: number[] = [];
+    for (const delivery of deliveries) {
+      const key = this.#keys.get(delivery);
+      if (key === undefined) continue;
+      keys.push(key);
+      this.#keys.delete(delivery);
+      this.#deliveries.delete(key);
+    }
+    if (keys.length === 0) return;
+    if (this.#book) return this.#book.remove(keys);
+    this.#post({ kind: 'remove', keys });
+    // The thread raises the flag before it reads its messages and renews: if it is down now, it will read the one above first.
+    while (this.#renewing && Atomics.load(this.#renewing, 0) === 1) await Atomics.waitAsync(this.#renewing, 0, 1).value;
+  }
+
+  async stop(): Promise<void> {
+    await this.#book?.stop();
+    const thread = this.#thread;
+    this.#thread = undefined;
+    if (!thread) return;
+    const exited = new Promise((resolve) => thread.once('exit', resolve));
+    thread.postMessage({ kind: 'stop' } satisfies ToKeeper);
+    await exited;
+  }
+
+  #post(message: ToKeeper): void {
+    this.#thread?.postMessage(message);
+  }
+
+  #lost(keys: readonly number[]): void {
+    for (const key of keys) {
+      const delivery = this.#deliveries.get(key);
+      if (!delivery) continue;
+      this.#options.onLost(delivery, new LeaseLostError('the lease of this message ran out; another worker may have it now'));
+    }
+  }
+}
+
+/** The thread's file: as TypeScript in the repository, as JavaScript in the package. */
+function threadUrl(): URL {
+  return new URL(import.meta.url.endsWith('.ts') ? './lease-thread.ts' : './lease-thread.js', import.meta.url);
+}

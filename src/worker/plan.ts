@@ -1,0 +1,156 @@
+import type { LovageApp } from '../app/app.ts';
+import type { Prepared } from '../app/prepare.ts';
+import type { Results } from '../app/results.ts';
+import type { ResultRecord } from '../contracts/backend.ts';
+import { LovageError, TaskRevokedError } from '../errors.ts';
+import { encodeError } from '../wire/remote-error.ts';
+import type { ResultMeta, TaskMessage } from '../wire/task-message.ts';
+import { abandonedSteps, afterFailure, afterSuccess, again } from './follow-ups.ts';
+import type { Held, Outcome, Settlement } from './outcome.ts';
+
+/** What becomes of the message itself. */
+export type Disposition =
+  | { readonly kind: 'ack' }
+  | { readonly kind: 'release' }
+  | { readonly kind: 'reject'; readonly reason: string }
+  | { readonly kind: 'defer'; readonly dueAt: number };
+
+/** All that a settlement does, worked out before any of it is done. */
+export interface Plan {
+  readonly held: Held;
+  /** Sent before anything is stored: the task itself, for a retry. */
+  readonly before: readonly Prepared[];
+  readonly records: readonly ResultRecord[];
+  /** Sent after the result is stored. */
+  readonly after: readonly Prepared[];
+  readonly disposition: Disposition;
+}
+
+const ack: Disposition = { kind: 'ack' };
+
+/** Works out plans: which records, follow-ups and disposition each outcome means. */
+export class Planner {
+  readonly #app: LovageApp;
+  readonly #results: Results;
+  readonly #hostname: string;
+
+  constructor(app: LovageApp, results: Results, hostname: string) {
+    this.#app = app;
+    this.#results = results;
+    this.#hostname = hostname;
+  }
+
+  plan({ held, outcome }: Settlement): Plan {
+    const nothing = { held, before: [], records: [], after: [] };
+    switch (outcome.kind) {
+      case 'success':
+        return this.#success(held, outcome);
+      case 'failure':
+        return this.#failure(held, outcome.error, outcome.children);
+      case 'retry':
+        return this.#retry(held, outcome);
+      case 'dead':
+        return { ...this.#failure(held, outcome.error, []), disposition: { kind: 'reject', reason: outcome.error.message } };
+      case 'revoked':
+        return { ...nothing, records: this.#revoked(held, outcome.reason), disposition: ack };
+      case 'ignore':
+        return { ...nothing, disposition: ack };
+      case 'reject':
+        return { ...nothing, disposition: outcome.requeue ? { kind: 'release' } : { kind: 'reject', reason: outcome.reason } };
+      case 'defer':
+        return { ...nothing, disposition: { kind: 'defer', dueAt: outcome.dueAt } };
+      case 'release':
+        return { ...nothing, disposition: { kind: 'release' } };
+    }
+  }
+
+  #success(held: Held, { value, children, replayed }: Outcome & { kind: 'success' }): Plan {
+    const { message } = held;
+    if (!message) return { held, before: [], records: [], after: [], disposition: ack };
+    try {
+      const after = message.link || message.chain?.length ? afterSuccess(this.#app, message, value) : [];
+      const sent = after.length > 0 ? [...after.map((one) => one.message.id), ...children] : children;
+      const stores = !message.ignoreResult && !replayed && this.#results.backend;
+      const records = stores ? [this.#record(held, message, 'SUCCESS', value, sent)] : [];
+      return { held, before: [], records, after, disposition: ack };
+    } catch (error) {
+      // The value cannot be written. That is the task's failure, and its caller hears of it.
+      return this.#failure(held, error, children);
+    }
+  }
+
+  #failure(held: Held, error: unknown, children: readonly string[]): Plan {
+    const { message, taskId, definition } = held;
+    const { config } = this.#app;
+    const late = definition?.options.acksOnFailureOrTimeout ?? config.taskAcksOnFailureOrTimeout;
+    const disposition: Disposition = late ? ack : { kind: 'reject', reason: messageOf(error) };
+    if (taskId === undefined || !this.#results.backend) {
+      return { held, before: [], records: [], after: message ? afterFailure(this.#app, message) : [], disposition };
+    }
+    const after = message ? afterFailure(this.#app, message) : [];
+    const sent = [...after.map((one) => one.message.id), ...children];
+    const wanted = definition?.options.storeErrorsEvenIfIgnored ?? config.taskStoreErrorsEvenIfIgnored;
+    const records: ResultRecord[] = [];
+    if (!message?.ignoreResult || wanted) records.push(this.#failureRecord(held, taskId, error, sent));
+    // Those who wait for a later step of the chain must not wait for ever (wire SPEC 7.3).
+    for (const step of message ? abandonedSteps(message) : []) records.push(this.#failureRecord(held, step, error, []));
+    return { held, before: [], records, after, disposition };
+  }
+
+  #retry(held: Held, { error, dueAt, children }: Outcome & { kind: 'retry' }): Plan {
+    const { message } = held;
+    if (!message) return { held, before: [], records: [], after: [], disposition: ack };
+    const before = [again(this.#app, message, held.delivery.queue, dueAt)];
+    const stores = !message.ignoreResult && this.#results.backend;
+    const records = stores ? [this.#errorRecord(held, message.id, 'RETRY', error, [message.id, ...children])] : [];
+    return { held, before, records, after: [], disposition: ack };
+  }
+
+  #revoked(held: Held, reason: string): ResultRecord[] {
+    if (held.taskId === undefined || !this.#results.backend || held.message?.ignoreResult) return [];
+    return [this.#results.encode({ ...this.#ended(held, held.taskId, []), state: 'REVOKED', result: encodeError(new TaskRevokedError(reason)) })];
+  }
+
+  #record(held: Held, message: TaskMessage, state: string, result: unknown, children: readonly string[]): ResultRecord {
+    return this.#results.encode({ ...this.#ended(held, message.id, children), state, result });
+  }
+
+  #failureRecord(held: Held, taskId: string, error: unknown, children: readonly string[]): ResultRecord {
+    return this.#errorRecord(held, taskId, 'FAILURE', error, children);
+  }
+
+  #errorRecord(held: Held, taskId: string, state: 'FAILURE' | 'RETRY', error: unknown, children: readonly string[]): ResultRecord {
+    const meta: ResultMeta = { ...this.#ended(held, taskId, children), state, result: encodeError(error) };
+    const traceback = tracebackOf(error);
+    const { dateDone, ...unfinished } = meta;
+    const full = { ...(state === 'RETRY' ? unfinished : { ...unfinished, ...(dateDone !== undefined && { dateDone }) }), ...(traceback !== undefined && { traceback }) };
+    return this.#results.encode(full);
+  }
+
+  #ended({ message, delivery }: Held, taskId: string, children: readonly string[]): Omit<ResultMeta, 'state' | 'result'> {
+    const meta = { taskId, children: children.map((id) => [[id, null], null]), dateDone: Date.now() };
+    if (!message) return meta;
+    return {
+      ...meta,
+      ...(message.groupId !== undefined && { groupId: message.groupId }),
+      ...(message.parentId !== undefined && { parentId: message.parentId }),
+      ...(this.#app.config.resultExtended && {
+        name: message.task,
+        args: message.args,
+        kwargs: message.kwargs,
+        worker: this.#hostname,
+        retries: message.retries,
+        queue: delivery.queue,
+      }),
+    };
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The stack that is stored with a failure. Errors of Lovage itself carry their explanation in the message. */
+function tracebackOf(error: unknown): string | undefined {
+  return error instanceof Error && !(error instanceof LovageError) ? error.stack : undefined;
+}

@@ -1,0 +1,19 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { configDocs } from '../../scripts/docs.ts';
+
+const root = join(import.meta.dirname, '..', '..');
+const read = (file: string) => readFileSync(join(root, file), 'utf8');
+
+describe('documentation', () => {
+  test('docs/config.md is what the option tables say (run: node scripts/docs.ts)', () => {
+    expect(read('docs/config.md')).toBe(configDocs());
+  });
+
+  test('every error code of src/errors.ts has its row in docs/errors.md, and no other is there', () => {
+    const codes = [...read('src/errors.ts').matchAll(/readonly code(?:: string)? = '([A-Z_]+)'/g)].map((m) => m[1]);
+    const documented = [...read('docs/errors.md').matchAll(/^\| `([A-Z_]+)` \|/gm)].map((m) => m[1]);
+    expect(documented.toSorted()).toEqual([...new Set(codes)].toSorted());
+  });
+});
