@@ -1,21 +1,21 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { Signature, SignatureSender } from '../canvas/signature.ts';
 import type { ResultBackend } from '../contracts/backend.ts';
 import type { Broker } from '../contracts/broker.ts';
 import { ConfigError, TaskRegistryError } from '../errors.ts';
-import type { Signature, SignatureSender } from '../canvas/signature.ts';
 import { nearest } from '../util/nearest.ts';
 import { checkOptions } from '../util/options.ts';
 import { loadSerializers } from '../wire/serializers.ts';
-import { type Config, type ErrorClass, type LovageOptions, resolveConfig } from './config.ts';
+import { type Config, configTable, type ErrorClass, type LovageOptions, resolveConfig } from './config.ts';
 import { type Connections, connect, type Drivers } from './connections.ts';
 import { currentRunning, type TaskContext } from './current-task.ts';
+import { localContext } from './local-context.ts';
 import { type Logger, streamLogger } from './logger.ts';
-import { Preparer, type Prepared } from './prepare.ts';
+import { type Prepared, Preparer } from './prepare.ts';
 import { Publisher } from './publisher.ts';
 import { AsyncResult, type ResultSource } from './result.ts';
 import { Results } from './results.ts';
 import { Router } from './router.ts';
-import { localContext } from './local-context.ts';
 import { defineTask, type SchemaArgs, type Task, type TaskDefinition, type TaskFunction, taskHandle } from './task.ts';
 import { type CallOptions, callOptionTable, type TaskOptions, taskOptionTable } from './task-options.ts';
 
@@ -31,27 +31,50 @@ export interface Running extends Connections {
  */
 export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable {
   readonly name: string;
-  readonly config: Config;
-  readonly logger: Logger;
   readonly #drivers: Drivers;
   readonly #tasks = new Map<string, TaskDefinition>();
   readonly #preparer: Preparer;
   readonly #router: Router;
   readonly #errorClasses = new Map<string, ErrorClass>();
+  #config: Config;
+  #logger: Logger;
   #running: Promise<Running> | undefined;
 
   /** @throws ConfigError for a wrong or unknown option, here or in the environment */
   constructor(name: string, options: LovageOptions, drivers: Drivers) {
-    if (typeof name !== 'string' || name === '') throw new ConfigError(`an application needs a name, got ${JSON.stringify(name)}`);
+    if (typeof name !== 'string' || name === '')
+      throw new ConfigError(`an application needs a name, got ${JSON.stringify(name)}`);
     const { config, warnings } = resolveConfig(options, process.env);
     this.name = name;
-    this.config = config;
-    this.logger = config.logger ?? streamLogger();
+    this.#config = config;
+    this.#logger = config.logger ?? streamLogger();
     this.#drivers = drivers;
     this.#router = new Router(config);
     this.#preparer = new Preparer(config, this.#router);
     for (const errorClass of config.errors) this.#errorClasses.set(errorClass.name, errorClass);
     for (const warning of warnings) this.logger.warn({}, warning);
+  }
+
+  get config(): Config {
+    return this.#config;
+  }
+
+  get logger(): Logger {
+    return this.#logger;
+  }
+
+  /**
+   * Replaces where the application connects and logs, whatever its code says. For programs that run somebody else's
+   * application, such as the command line with `-b`.
+   * @throws ConfigError for a wrong value, or once a connection was asked for
+   */
+  override(changes: Pick<LovageOptions, 'broker' | 'backend' | 'logger'>): void {
+    checkOptions(configTable, changes, 'app.override');
+    if (this.#running)
+      throw new ConfigError(`app.override: '${this.name}' is connected already; call it before the first use`);
+    const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined));
+    this.#config = { ...this.#config, ...given };
+    this.#logger = this.#config.logger ?? this.#logger;
   }
 
   // --- Tasks ---
@@ -83,10 +106,12 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
   ): Task<Args, Awaited<R>>;
   task(name: string, ...rest: [TaskFunction] | [TaskOptions, TaskFunction]): Task {
     const [options, fn] = rest.length === 1 ? [{}, rest[0]] : rest;
-    if (typeof name !== 'string' || name === '') throw new ConfigError(`app.task: expected a task name first, got ${typeof name}`);
+    if (typeof name !== 'string' || name === '')
+      throw new ConfigError(`app.task: expected a task name first, got ${typeof name}`);
     if (typeof fn !== 'function') throw new ConfigError(`task '${name}': expected a function last, got ${typeof fn}`);
     checkOptions(taskOptionTable, options, `task '${name}'`);
-    if (this.#tasks.has(name)) throw new TaskRegistryError(`there is a task '${name}' already; give this one another name`);
+    if (this.#tasks.has(name))
+      throw new TaskRegistryError(`there is a task '${name}' already; give this one another name`);
     const definition = defineTask(name, fn, options);
     this.#tasks.set(name, definition);
     return taskHandle(this, definition, () => currentRunning()?.context ?? localContext(name, this.logger));
@@ -100,7 +125,11 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
   // --- Sending ---
 
   /** Sends a task by name; its code need not be here. */
-  async sendTask<R = unknown>(name: string, args: readonly unknown[] = [], options: CallOptions = {}): Promise<AsyncResult<R>> {
+  async sendTask<R = unknown>(
+    name: string,
+    args: readonly unknown[] = [],
+    options: CallOptions = {},
+  ): Promise<AsyncResult<R>> {
     checkOptions(callOptionTable, options, name);
     const definition = this.#tasks.get(name);
     const checked = definition?.options.schema ? await this.#checked(definition, args, options) : args;
@@ -110,9 +139,14 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
   }
 
   /** Sends one task many times, in large batches; results are in the order of the calls. */
-  async sendMany<R = unknown>(name: string, calls: readonly (readonly unknown[])[], options: CallOptions = {}): Promise<AsyncResult<R>[]> {
+  async sendMany<R = unknown>(
+    name: string,
+    calls: readonly (readonly unknown[])[],
+    options: CallOptions = {},
+  ): Promise<AsyncResult<R>[]> {
     checkOptions(callOptionTable, options, name);
-    if (options.taskId !== undefined) throw new ConfigError(`${name}: one taskId cannot serve ${calls.length} calls; leave it out`);
+    if (options.taskId !== undefined)
+      throw new ConfigError(`${name}: one taskId cannot serve ${calls.length} calls; leave it out`);
     const definition = this.#tasks.get(name);
     const checked = definition?.options.schema
       ? await Promise.all(calls.map((args) => this.#checked(definition, args, options)))
@@ -123,7 +157,11 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
   }
 
   /** Sends a signature; `args` are complete. */
-  sendSignature<R>(signature: Signature<never, R>, args: readonly unknown[], options: CallOptions): Promise<AsyncResult<R>> {
+  sendSignature<R>(
+    signature: Signature<never, R>,
+    args: readonly unknown[],
+    options: CallOptions,
+  ): Promise<AsyncResult<R>> {
     return this.sendTask<R>(signature.task, args, options);
   }
 
@@ -136,7 +174,11 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
   }
 
   /** The schema's view of arguments, given before anything is sent. */
-  async #checked(definition: TaskDefinition, args: readonly unknown[], options: CallOptions): Promise<readonly unknown[]> {
+  async #checked(
+    definition: TaskDefinition,
+    args: readonly unknown[],
+    options: CallOptions,
+  ): Promise<readonly unknown[]> {
     await definition.bind(args, options.kwargs ?? {}, false);
     return args;
   }
@@ -145,7 +187,8 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
 
   /** A handle on a task that was sent before, by its id. */
   result<R = unknown>(taskId: string): AsyncResult<R> {
-    if (typeof taskId !== 'string' || taskId === '') throw new ConfigError(`app.result: expected a task id, got ${JSON.stringify(taskId)}`);
+    if (typeof taskId !== 'string' || taskId === '')
+      throw new ConfigError(`app.result: expected a task id, got ${JSON.stringify(taskId)}`);
     return new AsyncResult<R>(taskId, this);
   }
 
@@ -202,9 +245,18 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
 
   async #connect(): Promise<Running> {
     const { config } = this;
-    await loadSerializers([config.taskSerializer, config.resultSerializer, ...config.acceptContent, ...this.#ownSerializers()]);
+    await loadSerializers([
+      config.taskSerializer,
+      config.resultSerializer,
+      ...config.acceptContent,
+      ...this.#ownSerializers(),
+    ]);
     const connections = await connect(config, this.#drivers);
-    return { ...connections, publisher: new Publisher(connections.broker, config), results: new Results(connections.backend, config) };
+    return {
+      ...connections,
+      publisher: new Publisher(connections.broker, config),
+      results: new Results(connections.backend, config),
+    };
   }
 
   #ownSerializers(): string[] {

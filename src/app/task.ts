@@ -24,7 +24,7 @@ export interface Task<Args extends readonly unknown[] = readonly unknown[], Resu
   /** Sends one call for each list of arguments, in large batches. */
   applyMany(calls: readonly Args[], options?: Omit<CallOptions, 'taskId'>): Promise<AsyncResult<Result>[]>;
   /** A signature with all or the last of its arguments. */
-  s<Given extends Partial<Args>>(...args: Given): Signature<RestOf<Args, Given>, Result>;
+  s<const Given extends Last<Args>>(...args: Given): Signature<Missing<Args, Given>, Result>;
   /** An immutable signature: it takes no result of a task before it. */
   si(...args: Args): Signature<[], Result>;
 }
@@ -32,12 +32,15 @@ export interface Task<Args extends readonly unknown[] = readonly unknown[], Resu
 /** An empty list, where `kwargs` has the arguments. */
 export type ArgsByKeyword = readonly [];
 
+/** The ways to give the last of some arguments, or all of them, or none. */
+export type Last<Args extends readonly unknown[]> = Args extends readonly [unknown, ...infer Rest] ? Args | Last<Rest> : Args | [];
+
 /** The arguments still missing in front of those given, as Celery fills signatures. */
-export type RestOf<Args extends readonly unknown[], Given extends readonly unknown[]> = Given['length'] extends Args['length']
-  ? []
-  : Args extends readonly [...infer Rest, ...Given]
-    ? Rest
-    : never;
+export type Missing<Args extends readonly unknown[], Given extends readonly unknown[]> = Given extends readonly [unknown, ...infer More]
+  ? Args extends readonly [...infer Front, unknown]
+    ? Missing<Front, More>
+    : []
+  : Args;
 
 /** What the worker needs of a task. */
 export interface TaskDefinition {

@@ -1,6 +1,7 @@
 import type { StatementSync } from 'node:sqlite';
 import type { Bus } from '../contracts/bus.ts';
 import { sleep } from '../util/sleep.ts';
+import { callBack, coversTopic } from '../util/topic.ts';
 import type { SqliteStore } from './sqlite.ts';
 import { SAFETY_MS } from './sqlite-wake.ts';
 
@@ -55,7 +56,7 @@ export class SqliteBus implements Bus {
   async listen(topic: string, on: (payloads: Uint8Array[], topic: string) => void): Promise<() => Promise<void>> {
     // Before the look at the last note, so that no wake-up after it is missed.
     const seen = this.#store.bus.version;
-    const after = await this.#store.read(() => Number(this.#last.get()?.['id'] ?? 0));
+    const after = await this.#store.read(() => Number(this.#last.get()?.id ?? 0));
     const listener = { topic, on, after };
     this.#listeners.add(listener);
     if (!this.#following) void this.#follow(after, seen);
@@ -95,25 +96,10 @@ export class SqliteBus implements Bus {
       const { topic } = notes[from] as Note;
       while (notes[to]?.topic === topic) to += 1;
       for (const listener of this.#listeners) {
-        if (!covers(listener.topic, topic)) continue;
+        if (!coversTopic(listener.topic, topic)) continue;
         const payloads = notes.slice(from, to).flatMap((note) => (note.id > listener.after ? [note.payload] : []));
-        if (payloads.length > 0) tell(listener, payloads, topic);
+        if (payloads.length > 0) callBack(() => listener.on(payloads, topic));
       }
     }
   }
-}
-
-function tell(listener: Listener, payloads: Uint8Array[], topic: string): void {
-  try {
-    listener.on(payloads, topic);
-  } catch (error) {
-    // The listener's own bug: raised as from any event callback, without keeping the note from the others.
-    queueMicrotask(() => {
-      throw error;
-    });
-  }
-}
-
-function covers(wanted: string, topic: string): boolean {
-  return wanted.endsWith('*') ? topic.startsWith(wanted.slice(0, -1)) : topic === wanted;
 }

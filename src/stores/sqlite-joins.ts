@@ -74,7 +74,7 @@ export class SqliteJoins implements JoinStore {
 
   #sweep(now: number): void {
     for (const row of this.#sql.expired.all(now, SWEPT)) {
-      const id = String(row['id']);
+      const id = String(row.id);
       this.#sql.removeExpired.run(id, now);
       this.#sql.removeParts.run(id);
     }

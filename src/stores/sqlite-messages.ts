@@ -126,7 +126,7 @@ export class SqliteMessages {
   }
 
   queues(): string[] {
-    return this.#sql.queues.all().map((row) => String(row['name']));
+    return this.#sql.queues.all().map((row) => String(row.name));
   }
 
   count(queue: string, now: number): QueueDepth | undefined {

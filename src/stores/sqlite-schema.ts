@@ -106,15 +106,15 @@ export function adoptFile(db: DatabaseSync, path: string): void {
 }
 
 function isOurs(db: DatabaseSync, path: string): boolean {
-  const application = Number(db.prepare('PRAGMA application_id').get()?.['application_id']);
-  const version = Number(db.prepare('PRAGMA user_version').get()?.['user_version']);
+  const application = Number(db.prepare('PRAGMA application_id').get()?.application_id);
+  const version = Number(db.prepare('PRAGMA user_version').get()?.user_version);
   if (application === APPLICATION_ID) {
     if (version === SCHEMA_VERSION) return true;
     throw new StoreCorruptError(
       `${path}: expected schema ${SCHEMA_VERSION}, got ${version}: it belongs to another version of Lovage. Upgrade lovage here, or use another file`,
     );
   }
-  const tables = Number(db.prepare('SELECT count(*) AS n FROM sqlite_schema').get()?.['n']);
+  const tables = Number(db.prepare('SELECT count(*) AS n FROM sqlite_schema').get()?.n);
   if (application === 0 && version === 0 && tables === 0) return false;
   throw new StoreCorruptError(
     `${path}: expected a Lovage store or a new file, got the SQLite database of another program (application id ${application}, ${tables} tables and indexes). It was not touched; use another path`,

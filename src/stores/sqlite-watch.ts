@@ -73,14 +73,6 @@ export class SqliteWatch {
   }
 
   #deliver(records: readonly ResultRecord[]): void {
-    if (this.#closed.signal.aborted) return;
-    try {
-      this.#list.deliver(records);
-    } catch (error) {
-      // The watcher's own bug: raised as from any event callback.
-      queueMicrotask(() => {
-        throw error;
-      });
-    }
+    if (!this.#closed.signal.aborted) this.#list.deliver(records);
   }
 }

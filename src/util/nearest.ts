@@ -2,8 +2,8 @@
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   const wanted = word.toLowerCase();
   let best: string | undefined;
-  // A third of the letters may be wrong; a longer way off is a guess that does not help.
-  let bestDistance = Math.max(2, Math.floor(wanted.length / 3)) + 1;
+  // Two fifths of the letters may be wrong; a longer way off is a guess that does not help.
+  let bestDistance = Math.max(2, Math.floor(wanted.length * 0.4)) + 1;
   for (const candidate of candidates) {
     const distance = editDistance(wanted, candidate.toLowerCase());
     if (distance < bestDistance) {

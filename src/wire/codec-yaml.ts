@@ -30,7 +30,9 @@ export const yamlCodec: Codec = {
       schema: 'failsafe',
       customTags: PYYAML_TAGS,
       prettyErrors: false,
-      logLevel: 'silent',
+      logLevel: 'error',
+      // Else the library would bring its own `!!set` and `!!omap`: Sets and Maps, which cannot be sent on.
+      resolveKnownTags: false,
     });
     // An unknown tag, such as !!python/object, is only a warning to the library.
     const fault = document.errors[0] ?? document.warnings[0];

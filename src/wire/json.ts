@@ -6,7 +6,10 @@ import { isPlain, writeJson } from './json-writer.ts';
 export interface JsonOptions {
   /** Dates and bytes as kombu >= 5.3's `__type__` objects (the default); `false` for peers with kombu 5.2. */
   readonly tags?: boolean;
-  /** What error messages call the whole value, or the items of a whole that is a list. Default `value`. */
+  /**
+   * What error messages call the whole value, or the items of a whole that is a list. Default `value`;
+   * with `''`, places begin with the first key.
+   */
   readonly root?: string | readonly string[];
 }
 

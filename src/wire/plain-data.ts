@@ -91,6 +91,7 @@ function formatPath({ root, path }: Walk): string {
     if (typeof step === 'number') text += `[${step}]`;
     else text += /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(step) ? `.${step}` : `[${JSON.stringify(step)}]`;
   }
+  if (text.startsWith('.')) text = text.slice(1);
   // A path of hundreds of steps says no more than its two ends.
   return text.length <= 200 ? text : `${text.slice(0, 100)} ... ${text.slice(-60)}`;
 }

@@ -10,7 +10,8 @@ export type LeafWriter = (leaf: null | boolean | number | bigint | Date | Uint8A
  * {@link SerializationError} what {@link encodeJson} refuses. Undefined properties are dropped, items become null.
  */
 export function toPlainTree(value: unknown, root: string | readonly string[], leaf: LeafWriter): unknown {
-  return copy(value ?? null, startWalk(root), leaf);
+  const walk = startWalk(root);
+  return copy(value, walk, leaf) ?? leaf(null, walk);
 }
 
 function copy(value: unknown, walk: Walk, leaf: LeafWriter): unknown {

@@ -147,9 +147,16 @@ function construct(known: AnyErrorClass, type: string, args: readonly unknown[])
 }
 
 function remoteError(type: string, module: string, args: readonly unknown[]): Error {
-  // RemoteTaskError shows its arguments as JSON, which not all of them have.
-  const shown = args.map((arg) => (typeof arg === 'string' ? arg : toSendable(arg)));
-  return new errors.RemoteTaskError(type, module, shown);
+  try {
+    return new errors.RemoteTaskError(type, module, args);
+  } catch {
+    // Its message shows the arguments as JSON, which not all of them have.
+    return new errors.RemoteTaskError(
+      type,
+      module,
+      args.map((arg) => (typeof arg === 'string' ? arg : saferepr(arg))),
+    );
+  }
 }
 
 function attachStack(error: Error, traceback: string): void {

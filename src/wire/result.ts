@@ -25,7 +25,7 @@ export interface DecodeResultOptions {
  */
 export function encodeResult(meta: ResultMeta, options: EncodeResultOptions): string | Uint8Array {
   const document = toDocument(meta);
-  const jsonOptions = { tags: options.jsonTags ?? true, root: 'result' };
+  const jsonOptions = { tags: options.jsonTags ?? true, root: '' };
   // The common case is spared the way through bytes.
   if (options.serializer === 'json') return encodeJson(document, jsonOptions);
   const { body, contentEncoding } = encodeBody(options.serializer, document, jsonOptions);

@@ -32,9 +32,9 @@ export const PYYAML_TAGS: Tags = [
   {
     tag: 'tag:lovage,verbatim',
     default: true,
-    identify: (value) => value instanceof Verbatim,
-    resolve: (text) => text,
-    stringify: (node) => (node.value as Verbatim).text,
+    identify: (value: unknown) => value instanceof Verbatim,
+    resolve: (text: string) => text,
+    stringify: (node: Scalar) => (node.value as Verbatim).text,
   },
 ];
 

@@ -1,0 +1,83 @@
+import type { BackendFeatures, JoinStore, ResultBackend, ResultRecord } from '../contracts/backend.ts';
+import type { ItemFailure } from '../contracts/common.ts';
+import { ConfigError } from '../errors.ts';
+import {
+  type MemoryHandle,
+  type MemoryLocation,
+  type MemoryOptions,
+  memoryLocation,
+  openMemory,
+} from '../stores/memory.ts';
+import type { MemoryResults } from '../stores/memory-results.ts';
+
+/**
+ * A result backend inside this process, for tests and for trying things out. It ends with the last user of its name.
+ * @throws ConfigError for a wrong URL or option
+ */
+export function memoryBackend(url = 'memory://', options: MemoryOptions = {}): ResultBackend {
+  return new MemoryBackend(memoryLocation(url, options));
+}
+
+class MemoryBackend implements ResultBackend {
+  readonly name = 'memory';
+  readonly url: string;
+  readonly features: BackendFeatures = {
+    durable: false,
+    shared: false,
+    maxDocumentBytes: Number.POSITIVE_INFINITY,
+  };
+  readonly joins: JoinStore = {
+    setSize: async (...args) => this.#results().joins.setSize(...args),
+    addMany: async (...args) => this.#results().joins.addMany(...args),
+    take: async (...args) => this.#results().joins.take(...args),
+  };
+  readonly #location: MemoryLocation;
+  readonly #watches = new Set<() => void>();
+  #handle: MemoryHandle | undefined;
+
+  constructor(location: MemoryLocation) {
+    this.url = location.url;
+    this.#location = location;
+  }
+
+  async start(): Promise<void> {
+    this.#handle ??= openMemory(this.#location.name);
+  }
+
+  async stop(): Promise<void> {
+    for (const stop of this.#watches) stop();
+    this.#watches.clear();
+    this.#handle?.release();
+    this.#handle = undefined;
+  }
+
+  async storeMany(records: readonly ResultRecord[], ttlMs?: number): Promise<ItemFailure[]> {
+    const results = this.#results();
+    for (const record of records) results.store(record, ttlMs);
+    return [];
+  }
+
+  async fetchMany(taskIds: readonly string[]): Promise<(ResultRecord | undefined)[]> {
+    const results = this.#results();
+    return taskIds.map((taskId) => results.fetch(taskId));
+  }
+
+  async forgetMany(taskIds: readonly string[]): Promise<void> {
+    const results = this.#results();
+    for (const taskId of taskIds) results.forget(taskId);
+  }
+
+  async watch(taskIds: readonly string[], onReady: (records: ResultRecord[]) => void): Promise<() => Promise<void>> {
+    const stop = this.#results().watch(taskIds, onReady);
+    this.#watches.add(stop);
+    return async () => {
+      this.#watches.delete(stop);
+      stop();
+    };
+  }
+
+  #results(): MemoryResults {
+    if (this.#handle) return this.#handle.store.results;
+    throw new ConfigError(`the result backend ${this.url} is not started: await start() first`);
+  }
+}

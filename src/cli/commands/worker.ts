@@ -1,0 +1,134 @@
+import { Command, Option } from 'commander';
+import type { LovageApp } from '../../app/app.ts';
+import { type LogLevel, logLevels, streamLogger } from '../../app/logger.ts';
+import { Worker } from '../../worker/worker.ts';
+import { banner, workerFacts } from '../banner.ts';
+import { plural } from '../output.ts';
+import { chooseQueues } from '../queue-choice.ts';
+import { refuseOptions } from '../refuse.ts';
+import { run } from '../run.ts';
+import type { Session } from '../session.ts';
+import { list, seconds, wholeNumber } from '../values.ts';
+
+interface Options {
+  readonly concurrency?: number;
+  readonly pool?: 'async';
+  readonly queues?: readonly string[];
+  readonly excludeQueues?: readonly string[];
+  readonly hostname?: string;
+  readonly loglevel?: LogLevel;
+  readonly prefetchMultiplier?: number;
+  readonly shutdownTimeout?: number;
+  readonly purge?: boolean;
+}
+
+const beat = 'schedules are not part of this version';
+const limits = 'time limits need a pool of threads or processes, which this version does not have';
+const children = 'the async pool has no child processes';
+const daemon = 'run the worker in the foreground under systemd, Docker or your platform';
+const files = 'logs go to stderr; redirect them';
+
+/** Options of Celery's worker that mean nothing here, with the reason. */
+export const refusedWorkerOptions = {
+  '-B, --beat': beat,
+  '-s, --schedule-filename <file>': beat,
+  '--scheduler <scheduler>': beat,
+  '--autoscale <max,min>': 'the async pool has one size; say -c',
+  '--time-limit <seconds>': limits,
+  '--soft-time-limit <seconds>': limits,
+  '--max-tasks-per-child <n>': children,
+  '--max-memory-per-child <kb>': children,
+  '-D, --detach': daemon,
+  '--pidfile <file>': daemon,
+  '--uid <user>': daemon,
+  '--gid <group>': daemon,
+  '--umask <mask>': daemon,
+  '--executable <file>': daemon,
+  '-f, --logfile <file>': files,
+  '-E, --task-events': 'task events are not part of this version',
+  '--events': 'task events are not part of this version',
+  '-S, --statedb <file>': 'revoked tasks are kept in the result backend',
+  '-I, --include <modules>': 'import the modules in the app file',
+  '--disable-prefetch': 'say --prefetch-multiplier 1, the default: the worker takes only what it starts at once',
+  '--heartbeat-interval <seconds>': 'workers send no heartbeats',
+} as const;
+
+/** `lovage worker`: runs tasks until it is told to stop. */
+export function workerCommand(): Command {
+  const command = new Command('worker')
+    .description('run tasks until SIGTERM or Ctrl-C; a second one does not wait for running tasks')
+    .option('-c, --concurrency <n>', 'tasks at once (workerConcurrency: 10)', wholeNumber(1, 100_000))
+    .addOption(new Option('-P, --pool <pool>', 'where tasks run; async is the event loop').choices(['async']))
+    .option('-Q, --queues <queues>', "queues to consume, such as celery,mail; without it the app's", list)
+    .option('-X, --exclude-queues <queues>', 'but not these', list)
+    .option('-n, --hostname <name>', 'node name; %h is the host, %n its first part, %d the rest (default: "celery@%h")')
+    .addOption(new Option('-l, --loglevel <level>', 'how much to log (default: "info")').choices([...logLevels]))
+    .option(
+      '--prefetch-multiplier <n>',
+      'messages held for each slot (workerPrefetchMultiplier: 1)',
+      wholeNumber(1, 1000),
+    )
+    .option(
+      '--shutdown-timeout <seconds>',
+      'how long running tasks may take to end (workerShutdownTimeout: 8)',
+      seconds,
+    )
+    .option('--purge', 'drop all messages that wait, first')
+    .action(run<[Options]>(work));
+  // What these ask for is how it is.
+  for (const flags of ['--without-gossip', '--without-mingle', '--without-heartbeat'])
+    command.addOption(new Option(flags).hideHelp());
+  command.addOption(new Option('-O, --optimization <profile>').choices(['fair']).hideHelp());
+  return refuseOptions(command, refusedWorkerOptions);
+}
+
+async function work(session: Session, options: Options): Promise<number> {
+  const { concurrency, pool, queues, excludeQueues, hostname: name, prefetchMultiplier, shutdownTimeout } = options;
+  const app = await session.appWithTasks();
+  useLogger(app, session, options.loglevel);
+  const worker = new Worker(app, {
+    queues: chooseQueues(app.config, queues, excludeQueues),
+    concurrency,
+    pool,
+    name,
+    prefetchMultiplier,
+    shutdownTimeout,
+  });
+  const facts = await workerFacts(app, worker);
+  say(session, app, () => banner(facts, session.appPath), facts, 'starting');
+  if (options.purge) await purge(app, worker.queues);
+
+  const onSignal = () =>
+    app.logger.info({}, `${worker.hostname} is stopping; a second signal does not wait for running tasks`);
+  process.once('SIGTERM', onSignal).once('SIGINT', onSignal);
+  try {
+    const running = worker.run();
+    // Rejects where `running` does too, which is awaited below.
+    await worker.start();
+    say(session, app, () => `${worker.hostname} ready.`, {}, `${worker.hostname} ready.`);
+    return await running;
+  } finally {
+    process.off('SIGTERM', onSignal).off('SIGINT', onSignal);
+    app.logger.info(worker.counts, `${worker.hostname} stopped`);
+  }
+}
+
+/** Text on stdout for people, a log line for programs. */
+function say({ out }: Session, app: LovageApp, text: () => string, fields: object, message: string): void {
+  if (out.json) app.logger.info(fields, message);
+  else if (!out.quiet) process.stdout.write(`${text()}\n`);
+}
+
+/** The app's own logger stays unless `-l` or `--json` asks for something else. */
+function useLogger(app: LovageApp, { out }: Session, level: LogLevel | undefined): void {
+  if (app.config.logger && level === undefined && !out.json) return;
+  const stream = out.json ? process.stdout : process.stderr;
+  app.override({ logger: streamLogger({ level: level ?? 'info', json: out.json, stream }) });
+}
+
+async function purge(app: LovageApp, queues: readonly string[]): Promise<void> {
+  const broker = await app.broker();
+  let purged = 0;
+  for (const queue of queues) purged += await broker.purge(queue);
+  app.logger.info({ queues }, `Purged ${plural(purged, 'message')}`);
+}

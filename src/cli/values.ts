@@ -1,0 +1,62 @@
+import { InvalidArgumentError } from 'commander';
+import { ConfigError, DecodeError } from '../errors.ts';
+import { type Kind, kinds } from '../util/options.ts';
+import { parseIsoTime } from '../wire/iso-time.ts';
+import { decodeJson } from '../wire/json.ts';
+
+/** Readers of option values. Each throws commander's error, which names the option and ends with what was expected. */
+
+function reader<T>(kind: Kind<T>): (text: string) => T {
+  return (text) => {
+    const value = kind.parse(text);
+    if (value === undefined) throw new InvalidArgumentError(`Expected ${kind.expected}.`);
+    return value;
+  };
+}
+
+export const seconds = reader(kinds.seconds());
+export const list = reader(kinds.texts);
+export const wholeNumber = (min: number, max?: number) => reader(kinds.int(min, max));
+
+/** An instant in ISO form; UTC where it names no zone, as in Celery. */
+export function instant(text: string): Date {
+  const epochMs = parseIsoTime(text);
+  if (epochMs === undefined) throw new InvalidArgumentError('Expected an ISO time such as 2031-01-02T03:04:05Z.');
+  return new Date(epochMs);
+}
+
+/** Seconds from now, or an instant. */
+export function secondsOrInstant(text: string): number | Date {
+  const given = kinds.seconds().parse(text);
+  if (given !== undefined) return given;
+  const epochMs = parseIsoTime(text);
+  if (epochMs === undefined) {
+    throw new InvalidArgumentError(
+      'Expected seconds from now, such as 60, or an ISO time such as 2031-01-02T03:04:05Z.',
+    );
+  }
+  return new Date(epochMs);
+}
+
+/** `--args`: a JSON list, with the NaN and the large integers that Celery's JSON has. */
+export function jsonList(text: string): readonly unknown[] {
+  const value = json(text, '--args', "a JSON list, such as --args '[2, 3]'");
+  if (Array.isArray(value)) return value;
+  throw new ConfigError(`option --args: expected a JSON list, such as --args '[2, 3]', got ${text}`);
+}
+
+/** `--kwargs`: a JSON object. */
+export function jsonObject(text: string): Readonly<Record<string, unknown>> {
+  const value = json(text, '--kwargs', `a JSON object, such as --kwargs '{"x": 2}'`);
+  if (kinds.map.is(value)) return value;
+  throw new ConfigError(`option --kwargs: expected a JSON object, such as --kwargs '{"x": 2}', got ${text}`);
+}
+
+function json(text: string, option: string, expected: string): unknown {
+  try {
+    return decodeJson(text);
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error;
+    throw new ConfigError(`option ${option}: expected ${expected}, got ${text} (${error.message})`);
+  }
+}

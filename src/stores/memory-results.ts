@@ -1,0 +1,155 @@
+import {
+  isFinished,
+  type JoinPart,
+  type JoinProgress,
+  type JoinStore,
+  type ResultRecord,
+} from '../contracts/backend.ts';
+import { WatchList } from '../util/watch-list.ts';
+
+interface Kept<T> {
+  readonly value: T;
+  /** Epoch milliseconds; `Infinity`: for ever. */
+  readonly expiresAt: number;
+}
+
+interface Join {
+  size: number | undefined;
+  count: number;
+  taken: boolean;
+  readonly parts: Map<string, JoinPart>;
+}
+
+// How long a finished join is remembered, so that a part that comes late or twice does not start it anew.
+const REMEMBER_MS = 24 * 3600 * 1000;
+const SWEPT = 20;
+
+/** Values that are invisible once expired, and go away in small steps while others come. */
+class Expiring<T> {
+  readonly #kept = new Map<string, Kept<T>>();
+  #sweeping = this.#kept.entries();
+
+  get(key: string): T | undefined {
+    const kept = this.#kept.get(key);
+    return kept && kept.expiresAt > Date.now() ? kept.value : undefined;
+  }
+
+  expiresAt(key: string): number {
+    return this.#kept.get(key)?.expiresAt ?? Number.POSITIVE_INFINITY;
+  }
+
+  set(key: string, value: T, expiresAt: number): void {
+    this.#kept.set(key, { value, expiresAt });
+    this.#sweep();
+  }
+
+  delete(key: string): void {
+    this.#kept.delete(key);
+  }
+
+  #sweep(): void {
+    const now = Date.now();
+    for (let i = 0; i < SWEPT; i++) {
+      const next = this.#sweeping.next();
+      if (next.done) {
+        this.#sweeping = this.#kept.entries();
+        return;
+      }
+      const [key, kept] = next.value;
+      if (kept.expiresAt <= now) this.#kept.delete(key);
+    }
+  }
+}
+
+/** Results of one name in this process, with the joins. */
+export class MemoryResults {
+  readonly #records = new Expiring<ResultRecord>();
+  readonly #watchers = new WatchList<ResultRecord>();
+  #finished: ResultRecord[] = [];
+  #closed = false;
+
+  readonly joins: JoinStore = new MemoryJoins();
+
+  store(record: ResultRecord, ttlMs: number | undefined): void {
+    const old = this.#records.get(record.taskId)?.state;
+    // The overwrite law of `ResultBackend.storeMany`.
+    if (old === 'SUCCESS' || (old !== undefined && isFinished(old) && !isFinished(record.state))) return;
+    const copy = { ...record, document: copyOf(record.document) };
+    this.#records.set(record.taskId, copy, ttlMs === undefined ? Number.POSITIVE_INFINITY : Date.now() + ttlMs);
+    if (isFinished(record.state) && this.#watchers.has(record.taskId)) this.#tell(copy);
+  }
+
+  fetch(taskId: string): ResultRecord | undefined {
+    const record = this.#records.get(taskId);
+    return record && { ...record, document: copyOf(record.document) };
+  }
+
+  forget(taskId: string): void {
+    this.#records.delete(taskId);
+  }
+
+  watch(taskIds: readonly string[], onReady: (records: ResultRecord[]) => void): () => void {
+    const remove = this.#watchers.add(taskIds, onReady);
+    for (const taskId of taskIds) {
+      const record = this.#records.get(taskId);
+      if (record && isFinished(record.state)) this.#tell(record);
+    }
+    return remove;
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  /** Later, and together with others of the same turn: never inside the caller's own call, as with any other backend. */
+  #tell(record: ResultRecord): void {
+    if (this.#finished.push(record) > 1) return;
+    setImmediate(() => {
+      const records = this.#finished;
+      this.#finished = [];
+      if (!this.#closed) this.#watchers.deliver(records);
+    });
+  }
+}
+
+class MemoryJoins implements JoinStore {
+  readonly #joins = new Expiring<Join>();
+
+  async setSize(joinId: string, size: number, ttlMs?: number): Promise<JoinProgress> {
+    const join = this.#touch(joinId, ttlMs);
+    join.size = size;
+    return { count: join.count, size };
+  }
+
+  async addMany(joinId: string, parts: readonly JoinPart[], ttlMs?: number): Promise<JoinProgress> {
+    const join = this.#touch(joinId, ttlMs);
+    for (const part of join.taken ? [] : parts) {
+      if (join.parts.has(part.key)) continue;
+      join.parts.set(part.key, { ...part, document: copyOf(part.document) });
+      join.count += 1;
+    }
+    return { count: join.count, size: join.size };
+  }
+
+  async take(joinId: string): Promise<JoinPart[] | undefined> {
+    const join = this.#joins.get(joinId);
+    if (!join || join.taken) return undefined;
+    const parts = [...join.parts.values()].sort((a, b) => a.index - b.index);
+    join.taken = true;
+    join.parts.clear();
+    this.#joins.set(joinId, join, Date.now() + REMEMBER_MS);
+    return parts;
+  }
+
+  #touch(joinId: string, ttlMs: number | undefined): Join {
+    const old = this.#joins.get(joinId);
+    const join = old ?? { size: undefined, count: 0, taken: false, parts: new Map() };
+    const keep = old ? this.#joins.expiresAt(joinId) : Number.POSITIVE_INFINITY;
+    this.#joins.set(joinId, join, ttlMs === undefined ? keep : Date.now() + ttlMs);
+    return join;
+  }
+}
+
+function copyOf<T extends string | Uint8Array>(document: T): T | Uint8Array {
+  return typeof document === 'string' ? document : new Uint8Array(document);
+}

@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict';
+import type { JoinPart } from '../contracts/backend.ts';
+import type { BackendLaw, BackendWorld } from './backend-world.ts';
+import { eventually } from './eventually.ts';
+
+const hasJoins = ({ hasJoins }: BackendWorld) => hasJoins;
+
+function part(index: number, document: string | Uint8Array = `part ${index}`): JoinPart {
+  return { key: `member-${index}`, index, document };
+}
+
+/** Joins: "N of M have arrived". */
+export const joinLaws: readonly BackendLaw[] = [
+  {
+    name: 'a join counts its parts, whether its size is known before, after or between them',
+    needs: hasJoins,
+    async check(world) {
+      const [a, b] = [await world.openJoins(), await world.openJoins()];
+      assert.deepEqual(await a.setSize(world.id('before'), 2), { count: 0, size: 2 });
+      assert.deepEqual(await b.addMany(world.id('before'), [part(0), part(1)]), { count: 2, size: 2 });
+      assert.deepEqual(await a.addMany(world.id('after'), [part(0)]), { count: 1, size: undefined });
+      assert.deepEqual(await b.addMany(world.id('after'), [part(1)]), { count: 2, size: undefined });
+      assert.deepEqual(await b.setSize(world.id('after'), 2), { count: 2, size: 2 });
+      assert.deepEqual(await a.addMany(world.id('between'), [part(0)]), { count: 1, size: undefined });
+      assert.deepEqual(await b.setSize(world.id('between'), 3), { count: 1, size: 3 });
+      assert.deepEqual(await a.addMany(world.id('between'), [part(2)]), { count: 2, size: 3 });
+      assert.deepEqual(await a.addMany(world.id('between'), []), { count: 2, size: 3 });
+    },
+  },
+  {
+    name: 'a part that arrives twice counts once, and its first document stays',
+    needs: hasJoins,
+    async check(world) {
+      const joins = await world.openJoins();
+      await joins.addMany(world.id('j'), [part(0, 'first'), part(0, 'second')]);
+      assert.deepEqual(await joins.addMany(world.id('j'), [part(0, 'third')]), { count: 1, size: undefined });
+      assert.deepEqual(await joins.take(world.id('j')), [part(0, 'first')]);
+    },
+  },
+  {
+    name: 'the parts come in the order of their index, documents bit for bit',
+    needs: hasJoins,
+    async check(world) {
+      const joins = await world.openJoins();
+      const parts = [part(10, 'ten'), part(2, Uint8Array.of(0, 255)), part(0, 'ü🌿'), part(1)];
+      for (const one of parts) await joins.addMany(world.id('j'), [one]);
+      const got = (await joins.take(world.id('j'))) ?? [];
+      assert.deepEqual(
+        got.map(({ key }) => key),
+        ['member-0', 'member-1', 'member-2', 'member-10'],
+      );
+      assert.deepEqual(
+        got.map(({ index }) => index),
+        [0, 1, 2, 10],
+      );
+      assert.equal(got[0]?.document, 'ü🌿');
+      assert.deepEqual([...(got[2]?.document ?? [])], [0, 255]);
+    },
+  },
+  {
+    name: 'exactly one of many takers gets the parts',
+    needs: hasJoins,
+    async check(world) {
+      const stores = [await world.openJoins(), await world.openJoins(), await world.openJoins()];
+      await Promise.all(stores.map((joins, i) => joins.addMany(world.id('j'), [part(i)])));
+      const taken = await Promise.all([...stores, ...stores].map((joins) => joins.take(world.id('j'))));
+      const parts = taken.filter((got) => got !== undefined);
+      assert.equal(parts.length, 1);
+      assert.equal(parts[0]?.length, 3);
+      assert.equal(await stores[0]?.take(world.id('unknown')), undefined);
+    },
+  },
+  {
+    name: 'parts that arrive at the same time are all counted, and one of them sees the last count',
+    needs: hasJoins,
+    async check(world) {
+      const stores = [await world.openJoins(), await world.openJoins()];
+      await stores[0]?.setSize(world.id('j'), 40);
+      const indexes = Array.from({ length: 40 }, (_, i) => i);
+      const progress = await Promise.all(indexes.map((i) => stores[i % 2]?.addMany(world.id('j'), [part(i)])));
+      assert.equal(progress.filter((p) => p?.count === 40).length, 1);
+      assert.equal((await stores[1]?.take(world.id('j')))?.length, 40);
+    },
+  },
+  {
+    name: 'a part that comes again after the end does not start the join anew',
+    needs: hasJoins,
+    async check(world) {
+      const joins = await world.openJoins();
+      await joins.setSize(world.id('j'), 1);
+      await joins.addMany(world.id('j'), [part(0)]);
+      assert.deepEqual(await joins.take(world.id('j')), [part(0)]);
+      assert.deepEqual(await joins.addMany(world.id('j'), [part(0)]), { count: 1, size: 1 });
+      assert.equal(await joins.take(world.id('j')), undefined);
+    },
+  },
+  {
+    name: 'a join expires after its time',
+    needs: hasJoins,
+    async check(world) {
+      const joins = await world.openJoins();
+      await joins.setSize(world.id('short'), 2, 200);
+      await joins.addMany(world.id('short'), [part(0)], 200);
+      await joins.addMany(world.id('long'), [part(0)], 60_000);
+      const deadline = Date.now() + 200;
+      await eventually(() => assert.ok(Date.now() > deadline + 20));
+      assert.equal(await joins.take(world.id('short')), undefined);
+      assert.deepEqual(await joins.addMany(world.id('short'), [part(1)]), { count: 1, size: undefined });
+      assert.deepEqual(await joins.take(world.id('long')), [part(0)]);
+    },
+  },
+  {
+    name: 'joins survive a restart of everything',
+    needs: (world) => hasJoins(world) && world.features.durable,
+    async check(world) {
+      const joins = await world.openJoins();
+      await joins.setSize(world.id('j'), 2);
+      await joins.addMany(world.id('j'), [part(0)]);
+      await world.stopAll();
+      const again = await world.openJoins();
+      assert.deepEqual(await again.addMany(world.id('j'), [part(1)]), { count: 2, size: 2 });
+      assert.deepEqual(await again.take(world.id('j')), [part(0), part(1)]);
+    },
+  },
+];

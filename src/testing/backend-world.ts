@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import type { BackendFeatures, JoinStore, ResultBackend, ResultRecord } from '../contracts/backend.ts';
+import type { Recipe } from '../contracts/common.ts';
+import { ChildRunner } from './child-runner.ts';
+import type { Law } from './runner.ts';
+
+/** One store for one test, as the test of a driver provides it. */
+export interface BackendFixture {
+  /** A new connection to that store, not started. */
+  create(): ResultBackend;
+  cleanup(): Promise<void>;
+  /** How another process opens the same store; without it the laws about processes are not asked. */
+  readonly recipe?: Recipe;
+}
+
+/** A law for result backends. */
+export type BackendLaw = Law<BackendWorld>;
+
+/** What one law gets to work with: connections, task ids of its own, and child processes; all are closed at the end. */
+export class BackendWorld {
+  readonly features: BackendFeatures;
+  readonly hasJoins: boolean;
+  readonly recipe: Recipe | undefined;
+  readonly children = new ChildRunner();
+  readonly #fixture: BackendFixture;
+  readonly #open = new Set<ResultBackend>();
+  readonly #prefix = randomUUID().slice(0, 8);
+
+  constructor(fixture: BackendFixture) {
+    const backend = fixture.create();
+    this.#fixture = fixture;
+    this.features = backend.features;
+    this.hasJoins = backend.joins !== undefined;
+    this.recipe = fixture.recipe;
+  }
+
+  /** A new started connection. */
+  async open(): Promise<ResultBackend> {
+    const backend = this.#fixture.create();
+    this.#open.add(backend);
+    await backend.start();
+    return backend;
+  }
+
+  /** The joins of a new started connection. */
+  async openJoins(): Promise<JoinStore> {
+    const { joins } = await this.open();
+    assert.ok(joins);
+    return joins;
+  }
+
+  /** Stops all connections, as when everything is restarted. */
+  async stopAll(): Promise<void> {
+    for (const backend of this.#open) await backend.stop();
+    this.#open.clear();
+  }
+
+  /** A task or join id that no other law uses. */
+  id(label: string | number): string {
+    return `${this.#prefix}-${label}`;
+  }
+
+  record(label: string | number, state: string, document: string | Uint8Array = `${state} of ${label}`): ResultRecord {
+    return { taskId: this.id(label), state, document };
+  }
+
+  async close(): Promise<void> {
+    this.children.killAll();
+    await this.stopAll();
+    await this.#fixture.cleanup();
+  }
+}
+
+/** Stores records and makes sure that none failed. */
+export async function storeAll(
+  backend: ResultBackend,
+  records: readonly ResultRecord[],
+  ttlMs?: number,
+): Promise<void> {
+  assert.deepEqual(await backend.storeMany(records, ttlMs), []);
+}

@@ -1,0 +1,14 @@
+import { setTimeout } from 'node:timers/promises';
+
+/** Waits until `check` passes and gives its value; fails with its last error after `ms`. For tests that wait on a condition. */
+export async function eventually<T>(check: () => T | Promise<T>, ms = 10_000): Promise<T> {
+  const deadline = performance.now() + ms;
+  for (;;) {
+    try {
+      return await check();
+    } catch (error) {
+      if (performance.now() > deadline) throw error;
+    }
+    await setTimeout(10);
+  }
+}

@@ -1,0 +1,9 @@
+// Tests that every broker and result backend has to pass, and small helpers to write more.
+
+export { backendConformance } from './backend-conformance.ts';
+export type { BackendFixture } from './backend-world.ts';
+export { brokerConformance } from './broker-conformance.ts';
+export type { BrokerFixture } from './broker-world.ts';
+export { eventually } from './eventually.ts';
+export { testMessage } from './message.ts';
+export type { TestRunner } from './runner.ts';
