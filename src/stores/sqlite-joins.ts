@@ -49,7 +49,9 @@ export class SqliteJoins implements JoinStore {
       const now = Date.now();
       this.#sweep(now);
       if (this.#sql.take.run(now + REMEMBER_MS, joinId, now).changes === 0) return undefined;
-      const parts = this.#sql.parts.all(joinId) as unknown as JoinPart[];
+      const rows = this.#sql.parts.all(joinId) as unknown as JoinPart[];
+      // Plain objects: those of the driver have no prototype.
+      const parts = rows.map(({ key, index, document }) => ({ key, index, document }));
       this.#sql.removeParts.run(joinId);
       return parts;
     });

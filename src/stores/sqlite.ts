@@ -202,7 +202,7 @@ async function openFile(path: string, location: SqliteLocation): Promise<SqliteS
     const prepareFile = () => {
       adoptFile(opened, path);
       opened.exec(
-        `PRAGMA synchronous = ${location.synchronous}; PRAGMA cache_size = -16000; PRAGMA journal_size_limit = 67108864`,
+        `PRAGMA synchronous = ${location.synchronous}; PRAGMA cache_size = -16000; PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864`,
       );
       // Finds out now, not at the first message, that the file cannot be written.
       opened.exec('BEGIN IMMEDIATE; ROLLBACK');

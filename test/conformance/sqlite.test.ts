@@ -14,11 +14,15 @@ function newStore() {
 
 brokerConformance({ describe, test }, async () => {
   const { url, cleanup } = newStore();
-  return { create: () => sqliteBroker(url), cleanup };
+  let made = 0;
+  // Stores of the same options would share one connection: every other one gets its own.
+  return { create: () => sqliteBroker(url, { busyTimeout: 5 + (made++ % 2) }), cleanup };
 });
 
 backendConformance({ describe, test }, async () => {
   const { url, cleanup } = newStore();
   const module = new URL('../../src/backends/sqlite.ts', import.meta.url).href;
-  return { create: () => sqliteBackend(url), cleanup, recipe: { module, factory: 'sqliteBackend', args: [url] } };
+  const recipe = { module, factory: 'sqliteBackend', args: [url] };
+  let made = 0;
+  return { create: () => sqliteBackend(url, { busyTimeout: 5 + (made++ % 2) }), cleanup, recipe };
 });
