@@ -14,6 +14,7 @@ export class Lovage extends LovageApp {
 export type { Task } from './app/task.ts';
 export type { CallOptions, TaskOptions } from './app/task-options.ts';
 export { currentTask, type RetryOptions, type TaskContext, type TaskRequest } from './app/current-task.ts';
+export { Chord, chord } from './canvas/chord.ts';
 export { Signature } from './canvas/signature.ts';
 
 // Results.

@@ -5,6 +5,8 @@ export interface Progress {
   readonly rows: number;
   readonly rowsByFile: ReadonlyMap<string, number>;
   readonly chunksByWorker: ReadonlyMap<string, number>;
+  /** Chunks that have been stored. */
+  readonly chunks: number;
   /** Chunks that were delivered again, from a worker that died holding them. */
   readonly redelivered: number;
   /** Chunks that were stored more than once. */
@@ -13,8 +15,6 @@ export interface Progress {
 
 /** What became of one file, by the log of its chunks. */
 export interface FileRun {
-  readonly rows: number;
-  readonly chunks: number;
   readonly seconds: number;
   readonly workers: readonly string[];
 }
@@ -28,27 +28,25 @@ export class ImportLog {
   }
 
   progress(): Progress {
-    const files = this.db.prepare('SELECT file, sum(rows) AS n FROM (SELECT DISTINCT file, first, rows FROM runs) GROUP BY file').all();
+    const files = this.db
+      .prepare('SELECT file, sum(rows) AS n FROM (SELECT DISTINCT file, first, rows FROM runs) GROUP BY file')
+      .all();
     const workers = this.db.prepare('SELECT worker, count(*) AS n FROM runs GROUP BY worker').all();
     const rowsByFile = new Map(files.map(({ file, n }) => [String(file), Number(n)]));
     return {
       rows: [...rowsByFile.values()].reduce((sum, n) => sum + n, 0),
       rowsByFile,
       chunksByWorker: new Map(workers.map(({ worker, n }) => [shortName(worker), Number(n)])),
+      chunks: this.#count('SELECT count(DISTINCT file || first) AS n FROM runs'),
       redelivered: this.#count('SELECT count(DISTINCT file || first) AS n FROM runs WHERE delivery > 1'),
       storedAgain: this.#count('SELECT count(*) - count(DISTINCT file || first) AS n FROM runs'),
     };
   }
 
   file(file: string): FileRun {
-    const run = this.db
-      .prepare('SELECT count(DISTINCT first) AS chunks, max(stored_at) - min(started_at) AS ms FROM runs WHERE file = ?')
-      .get(file);
+    const run = this.db.prepare('SELECT max(stored_at) - min(started_at) AS ms FROM runs WHERE file = ?').get(file);
     const workers = this.db.prepare('SELECT DISTINCT worker FROM runs WHERE file = ? ORDER BY worker').all(file);
-    const rows = this.db.prepare('SELECT count(*) AS n FROM rows WHERE file = ?').get(file);
     return {
-      rows: Number(rows?.n),
-      chunks: Number(run?.chunks),
       seconds: Number(run?.ms ?? 0) / 1000,
       workers: workers.map(({ worker }) => shortName(worker)),
     };

@@ -54,10 +54,10 @@ export class BarScreen implements Screen {
   #workers: readonly WorkerView[] = [];
   #chunks: ReadonlyMap<string, number> = new Map();
 
-  constructor(sources: readonly Source[], workers: number) {
+  constructor(sources: readonly Source[], workers: readonly string[]) {
     const { columns = 80, rows: lines = 24 } = process.stdout;
     // Below the title, some room for events, and the lines for the others, the total and the workers.
-    const large = sources.slice(0, Math.max(3, Math.min(12, lines - 14 - workers)));
+    const large = sources.slice(0, Math.max(3, Math.min(12, lines - 14 - workers.length)));
     const small = sources.slice(large.length);
     const others = plural(small.length, 'smaller file');
     this.#width = Math.max(...large.map(({ file }) => file.length), others.length);
@@ -78,7 +78,7 @@ export class BarScreen implements Screen {
     if (small.length > 0) this.#bar(others, small);
     this.#bar('all', sources, 'bold');
     this.#line(() => '');
-    for (let i = 0; i < workers; i++) this.#line(() => this.#worker(this.#workers[i]));
+    for (const name of workers) this.#line(() => this.#worker(this.#workers.find((worker) => worker.name === name)));
   }
 
   event(text: string): void {
@@ -107,7 +107,9 @@ export class BarScreen implements Screen {
       return style ? paint(style, text) : text;
     };
     const bar = this.#bars.create(total, 0, {}, { format });
-    this.#updates.push(({ rowsByFile }) => bar.update(sources.reduce((sum, { file }) => sum + (rowsByFile.get(file) ?? 0), 0)));
+    this.#updates.push(({ rowsByFile }) =>
+      bar.update(sources.reduce((sum, { file }) => sum + (rowsByFile.get(file) ?? 0), 0)),
+    );
   }
 
   #line(text: () => string): void {

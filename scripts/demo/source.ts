@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { basename, dirname, extname, join } from 'node:path';
+import { basename, extname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { dsvFormat } from 'd3-dsv';
 
 /** A source file as the check reads it: at once and whole, without the example's code. */
@@ -17,12 +17,17 @@ export function readSource(path: string): Source {
   const text = new TextDecoder().decode(readFileSync(path));
   const [columns = [], ...records] = dsvFormat(extname(path) === '.tsv' ? '\t' : ',').parseRows(text);
   const numbered = records.map((cells, i) => [i + 1, cells] as const);
-  return { file: basename(path), path, columns, rows: new Map(numbered.filter(([, cells]) => cells.join('') !== '' || cells.length > 1)) };
+  return {
+    file: basename(path),
+    path,
+    columns,
+    rows: new Map(numbered.filter(([, cells]) => cells.join('') !== '' || cells.length > 1)),
+  };
 }
 
 /** The real files that the demo imports. */
 export function datasetPaths(): string[] {
-  const folder = join(dirname(createRequire(import.meta.url).resolve('vega-datasets/package.json')), 'data');
+  const folder = fileURLToPath(new URL('../data', import.meta.resolve('vega-datasets')));
   const names = readdirSync(folder).filter((name) => ['.csv', '.tsv'].includes(extname(name)));
   return names.toSorted().map((name) => join(folder, name));
 }

@@ -8,6 +8,8 @@ if (major > 22 || (major === 22 && minor >= 18)) {
   });
   await import('./main.ts');
 } else {
-  console.error(`The demo needs Node 22.18 or later; this is ${process.version}. Get a newer one from https://nodejs.org`);
+  console.error(
+    `The demo needs Node 22.18 or later; this is ${process.version}. Get a newer one from https://nodejs.org`,
+  );
   process.exitCode = 1;
 }

@@ -47,7 +47,15 @@ function compare({ file, columns, rows }: Source, db: DatabaseSync): Verdict {
     seen.add(row);
   }
   const lost = [...rows.keys()].filter((number) => !seen.has(number)).length;
-  return { file, rowsIn: rows.size, rowsStored, lost, doubled, changed, sha256: [wanted.digest('hex'), found.digest('hex')] };
+  return {
+    file,
+    rowsIn: rows.size,
+    rowsStored,
+    lost,
+    doubled,
+    changed,
+    sha256: [wanted.digest('hex'), found.digest('hex')],
+  };
 }
 
 const canonical = (number: unknown, cells: unknown) => `\n${number} ${cells}`;

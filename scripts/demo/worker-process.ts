@@ -11,6 +11,7 @@ export type End = number | NodeJS.Signals;
 export class WorkerProcess {
   readonly name: string;
   readonly pid: number;
+  state: 'starting' | 'working' | 'killed' = 'starting';
   /** Resolves when it takes messages; rejects when it ends before. */
   readonly ready: Promise<void>;
   readonly ended: Promise<End>;
@@ -35,7 +36,9 @@ export class WorkerProcess {
     this.ready = new Promise((resolve, reject) => {
       const keep = (data: Buffer) => {
         appendFileSync(this.#logFile, data);
-        if (data.includes(' ready.')) resolve();
+        if (!data.includes(' ready.')) return;
+        this.state = 'working';
+        resolve();
       };
       child.stdout.on('data', keep);
       child.stderr.on('data', keep);
@@ -48,6 +51,7 @@ export class WorkerProcess {
 
   /** Kills it, as power cuts and out-of-memory killers do: it can do nothing about it. */
   async kill(): Promise<void> {
+    this.state = 'killed';
     this.#child.kill('SIGKILL');
     await this.ended;
   }

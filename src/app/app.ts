@@ -3,6 +3,7 @@ import type { Signature, SignatureSender } from '../canvas/signature.ts';
 import type { ResultBackend } from '../contracts/backend.ts';
 import type { Broker } from '../contracts/broker.ts';
 import { ConfigError, TaskRegistryError } from '../errors.ts';
+import { newId } from '../util/ids.ts';
 import { nearest } from '../util/nearest.ts';
 import { checkOptions } from '../util/options.ts';
 import { loadSerializers } from '../wire/serializers.ts';
@@ -163,6 +164,26 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
     options: CallOptions,
   ): Promise<AsyncResult<R>> {
     return this.sendTask<R>(signature.task, args, options);
+  }
+
+  /** Sends a chord: the size of its join is known before its first member is. */
+  async sendChord<R>(header: readonly Signature[], body: Signature<never, R>): Promise<AsyncResult<R>> {
+    const results = await this.results();
+    const { joins, name } = results.required();
+    if (!joins) throw new ConfigError(`chords need a result backend that can count their members; ${name} cannot`);
+    const bodyId = body.options.taskId ?? newId();
+    if (header.length === 0) return this.sendTask<R>(body.task, body.immutable ? body.args : [[], ...body.args], { ...body.options, taskId: bodyId });
+    const groupId = newId();
+    const chord = body.set({ taskId: bodyId }).toWire();
+    const prepared = header.map(({ task, args, options }, groupIndex) => {
+      checkOptions(callOptionTable, options, task);
+      const one = this.#preparer.call(task, args, options, this.#tasks.get(task)?.options);
+      if (one.message.ignoreResult) throw new ConfigError(`${task} is a member of a chord, so its result cannot be ignored`);
+      return { ...one, message: { ...one.message, groupId, groupIndex, chord } };
+    });
+    await joins.setSize(groupId, header.length, results.ttlMs);
+    await this.send(prepared);
+    return new AsyncResult<R>(bodyId, this);
   }
 
   /** Brings prepared messages to the broker, and notes them as children of the task that runs here. */

@@ -38,6 +38,7 @@ class SqliteBackend implements ResultBackend {
   readonly joins: JoinStore = {
     setSize: async (...args) => (await this.#opened()).joins.setSize(...args),
     addMany: async (...args) => (await this.#opened()).joins.addMany(...args),
+    read: async (...args) => (await this.#opened()).joins.read(...args),
     take: async (...args) => (await this.#opened()).joins.take(...args),
   };
   readonly #location: SqliteLocation;

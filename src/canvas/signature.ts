@@ -6,6 +6,7 @@ import type { WireSignature } from '../wire/task-message.ts';
 /** Who can send a signature; an app. */
 export interface SignatureSender {
   sendSignature<R>(signature: Signature<never, R>, args: readonly unknown[], options: CallOptions): Promise<AsyncResult<R>>;
+  sendChord<R>(header: readonly Signature[], body: Signature<never, R>): Promise<AsyncResult<R>>;
 }
 
 /**
@@ -18,10 +19,11 @@ export class Signature<in Rest extends readonly unknown[] = never, out R = unkno
   readonly options: CallOptions;
   /** Takes no results of tasks before it. */
   readonly immutable: boolean;
-  readonly #sender: SignatureSender;
+  /** @internal */
+  readonly sender: SignatureSender;
 
   constructor(sender: SignatureSender, task: string, args: readonly unknown[], options: CallOptions = {}, immutable = false) {
-    this.#sender = sender;
+    this.sender = sender;
     this.task = task;
     this.args = args;
     this.options = options;
@@ -30,7 +32,7 @@ export class Signature<in Rest extends readonly unknown[] = never, out R = unkno
 
   /** The same call with other options. */
   set(options: CallOptions): Signature<Rest, R> {
-    return new Signature(this.#sender, this.task, this.args, { ...this.options, ...options }, this.immutable);
+    return new Signature(this.sender, this.task, this.args, { ...this.options, ...options }, this.immutable);
   }
 
   /** The same call, and `callback` with its result when it succeeds. */
@@ -51,7 +53,7 @@ export class Signature<in Rest extends readonly unknown[] = never, out R = unkno
   /** Sends it, with the missing arguments and more options. */
   applyAsync(rest: Rest, options: CallOptions = {}): Promise<AsyncResult<R>> {
     const args = this.immutable ? this.args : [...rest, ...this.args];
-    return this.#sender.sendSignature(this as Signature<never, R>, args, { ...this.options, ...options });
+    return this.sender.sendSignature(this as Signature<never, R>, args, { ...this.options, ...options });
   }
 
   /** Celery's six-key map of it (wire SPEC 7.1). */

@@ -10,16 +10,17 @@ const example = 'such as -A ./src/app.ts, or -A ./src/app.ts:name for one export
 
 /**
  * Imports the application that `-A` names: a file (its ending may be left out) or a folder with an index, then perhaps
- * `:export`. Without an export: the default export, else `app`, else the only application that is exported.
+ * `:export`. Without an export: the default export, else `app`, else the only application that is exported. `from` says
+ * in messages where the path was given.
  * @throws ConfigError saying what was looked for, what was found, and what to write
  */
-export async function loadApp(given: string): Promise<LovageApp> {
+export async function loadApp(given: string, from: string): Promise<LovageApp> {
   const [, path = given, exported] = /^(.+?):([A-Za-z_$][\w$]*)$/.exec(given) ?? [];
-  const file = locate(path);
+  const file = locate(path, from);
   return choose(await importFile(file), exported, shown(file));
 }
 
-function locate(path: string): string {
+function locate(path: string, from: string): string {
   const wanted = resolve(path);
   if (isFile(wanted)) return wanted;
   const found = endings.map((ending) => wanted + ending).find(isFile);
@@ -29,14 +30,14 @@ function locate(path: string): string {
     if (index) return index;
     const files = modulesIn(wanted);
     const hint = files.length > 0 ? `; it has ${files.map((file) => `-A ${shown(file)}`).join(', ')}` : '';
-    throw new ConfigError(`-A ${path}: the folder ${wanted} has no index.ts (or .mts, .js, .mjs)${hint}`);
+    throw new ConfigError(`${from} ${path}: the folder ${wanted} has no index.ts (or .mts, .js, .mjs)${hint}`);
   }
   const close = suggestions(path, wanted);
   const hint =
     close.length > 0
       ? `did you mean ${close.map((file) => `-A ${shown(file)}`).join(' or ')}?`
       : `expected a path, ${example}`;
-  throw new ConfigError(`-A ${path}: there is no file ${wanted} (nor with ${endings.join(', ')}); ${hint}`);
+  throw new ConfigError(`${from} ${path}: there is no file ${wanted} (nor with ${endings.join(', ')}); ${hint}`);
 }
 
 /** Files that were probably meant: of a similar name in the same folder, or what a dotted Python path would be here. */
@@ -60,18 +61,19 @@ async function importFile(file: string): Promise<Readonly<Record<string, unknown
     return await import(pathToFileURL(file).href);
   } catch (error) {
     throw new ConfigError(
-      `the app file ${shown(file)} failed while it was loaded${advice(error)}\n\n${stackOf(error)}`,
+      `the app file ${shown(file)} failed while it was loaded${advice(error, file)}\n\n${stackOf(error)}`,
     );
   }
 }
 
-function advice(error: unknown): string {
-  const { code, stack = '', message } = error as { code?: string; stack?: string; message?: string };
-  const decorator = error instanceof SyntaxError && /^\S*\.m?ts:\d+\n\s*@/.test(stack);
+function advice(error: unknown, file: string): string {
+  const { code, message = '' } = error as { code?: string; message?: string };
+  // All other bad syntax in TypeScript is found before V8 sees it, and has a code.
+  const decorator = message === 'Invalid or unexpected token' && code === undefined && /\.m?ts$/.test(file);
   if (decorator || code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX') {
     return ': Node only strips types. Use erasable syntax (no enum, namespace, parameter property or decorator), or build to JavaScript and give -A the built file';
   }
-  const [, missing] = /Cannot find module '(.+?)\.m?js' imported/.exec(message ?? '') ?? [];
+  const [, missing] = /Cannot find module '(.+?)\.m?js' imported/.exec(message) ?? [];
   if (code === 'ERR_MODULE_NOT_FOUND' && missing && isFile(`${missing}.ts`)) {
     return `: there is ${shown(`${missing}.ts`)}; import it with its real ending, .ts`;
   }

@@ -23,6 +23,7 @@ export class Session {
   readonly overrides: Pick<LovageOptions, 'broker' | 'backend'>;
   /** What `-A` or the environment names. */
   readonly appPath: string | undefined;
+  readonly #appFrom: string;
   #app: LovageApp | undefined;
 
   /** @throws ConfigError for a folder that is not there */
@@ -34,7 +35,9 @@ export class Session {
     }
     if (workdir !== undefined) enter(workdir);
     this.out = new Output({ json, quiet });
-    this.appPath = app ?? nonEmpty(process.env.LOVAGE_APP) ?? nonEmpty(process.env.APP);
+    const variable = ['LOVAGE_APP', 'APP'].find((name) => process.env[name]);
+    this.appPath = app ?? process.env[variable ?? ''];
+    this.#appFrom = app === undefined ? `environment variable ${variable}` : '-A';
     this.overrides = {
       broker,
       backend: resultBackend === undefined ? undefined : configTable.backend.kind.parse(resultBackend),
@@ -44,7 +47,7 @@ export class Session {
   /** The application of `-A`; without it one that is made from the environment and the defaults. */
   async app(): Promise<LovageApp> {
     if (!this.#app) {
-      this.#app = this.appPath === undefined ? new Lovage('lovage') : await loadApp(this.appPath);
+      this.#app = this.appPath === undefined ? new Lovage('lovage') : await loadApp(this.appPath, this.#appFrom);
       this.#app.override(this.overrides);
     }
     return this.#app;
@@ -59,10 +62,6 @@ export class Session {
   async close(): Promise<void> {
     await this.#app?.close();
   }
-}
-
-function nonEmpty(text: string | undefined): string | undefined {
-  return text === '' ? undefined : text;
 }
 
 function enter(folder: string): void {

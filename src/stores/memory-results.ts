@@ -131,10 +131,16 @@ class MemoryJoins implements JoinStore {
     return { count: join.count, size: join.size };
   }
 
-  async take(joinId: string): Promise<JoinPart[] | undefined> {
+  async read(joinId: string): Promise<JoinPart[] | undefined> {
     const join = this.#joins.get(joinId);
     if (!join || join.taken) return undefined;
-    const parts = [...join.parts.values()].sort((a, b) => a.index - b.index);
+    return [...join.parts.values()].sort((a, b) => a.index - b.index);
+  }
+
+  async take(joinId: string): Promise<JoinPart[] | undefined> {
+    const join = this.#joins.get(joinId);
+    const parts = await this.read(joinId);
+    if (!join || join.taken || !parts) return undefined;
     join.taken = true;
     join.parts.clear();
     this.#joins.set(joinId, join, Date.now() + REMEMBER_MS);

@@ -10,6 +10,7 @@ interface Join {
   readonly size: number | null;
   readonly count: number;
   readonly taken: number;
+  readonly expires_at: number | null;
 }
 
 /** The joins of a SQLite store. */
@@ -44,14 +45,20 @@ export class SqliteJoins implements JoinStore {
     });
   }
 
+  read(joinId: string): Promise<JoinPart[] | undefined> {
+    return this.#store.read(() => {
+      const join = this.#get(joinId);
+      const open = join?.taken === 0 && (join.expires_at === null || join.expires_at > Date.now());
+      return open ? this.#parts(joinId) : undefined;
+    });
+  }
+
   take(joinId: string): Promise<JoinPart[] | undefined> {
     return this.#store.write(() => {
       const now = Date.now();
       this.#sweep(now);
       if (this.#sql.take.run(now + REMEMBER_MS, joinId, now).changes === 0) return undefined;
-      const rows = this.#sql.parts.all(joinId) as unknown as JoinPart[];
-      // Plain objects: those of the driver have no prototype.
-      const parts = rows.map(({ key, index, document }) => ({ key, index, document }));
+      const parts = this.#parts(joinId);
       this.#sql.removeParts.run(joinId);
       return parts;
     });
@@ -63,6 +70,12 @@ export class SqliteJoins implements JoinStore {
     this.#sweep(now);
     if (this.#sql.removeExpired.run(joinId, now).changes !== 0) this.#sql.removeParts.run(joinId);
     this.#sql.touch.run(joinId, ttlMs === undefined ? null : now + ttlMs);
+  }
+
+  #parts(joinId: string): JoinPart[] {
+    const rows = this.#sql.parts.all(joinId) as unknown as JoinPart[];
+    // Plain objects: those of the driver have no prototype.
+    return rows.map(({ key, index, document }) => ({ key, index, document }));
   }
 
   #get(joinId: string): Join | undefined {
@@ -101,7 +114,7 @@ function prepareAll(store: SqliteStore): Record<Name, StatementSync> {
       `INSERT INTO joins (id, size, count, taken, expires_at) VALUES (?, NULL, 0, 0, ?)
        ON CONFLICT (id) DO UPDATE SET expires_at = coalesce(excluded.expires_at, joins.expires_at)`,
     ),
-    get: store.prepare('SELECT size, count, taken FROM joins WHERE id = ?'),
+    get: store.prepare('SELECT size, count, taken, expires_at FROM joins WHERE id = ?'),
     setSize: store.prepare('UPDATE joins SET size = ? WHERE id = ?'),
     addPart: store.prepare('INSERT OR IGNORE INTO join_parts (join_id, key, position, document) VALUES (?, ?, ?, ?)'),
     addCount: store.prepare('UPDATE joins SET count = count + ? WHERE id = ?'),

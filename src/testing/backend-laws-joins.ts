@@ -58,6 +58,19 @@ export const joinLaws: readonly BackendLaw[] = [
     },
   },
   {
+    name: 'reading the parts leaves the join open; after its end there is nothing to read',
+    needs: hasJoins,
+    async check(world) {
+      const [a, b] = [await world.openJoins(), await world.openJoins()];
+      assert.equal(await a.read(world.id('unknown')), undefined);
+      await a.addMany(world.id('j'), [part(1), part(0)]);
+      assert.deepEqual(await b.read(world.id('j')), [part(0), part(1)]);
+      assert.deepEqual(await a.read(world.id('j')), [part(0), part(1)]);
+      assert.equal((await b.take(world.id('j')))?.length, 2);
+      assert.equal(await a.read(world.id('j')), undefined);
+    },
+  },
+  {
     name: 'exactly one of many takers gets the parts',
     needs: hasJoins,
     async check(world) {

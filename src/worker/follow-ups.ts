@@ -40,7 +40,7 @@ export function again(app: LovageApp, message: TaskMessage, queue: string, dueAt
 }
 
 /** A signature off the wire, ready to send: partial arguments go in front (wire SPEC 7.1). */
-function fromWire(app: LovageApp, wire: WireSignature, partial: readonly unknown[], parent: TaskMessage, fallbackId: string): Prepared {
+export function fromWire(app: LovageApp, wire: WireSignature, partial: readonly unknown[], parent: TaskMessage, fallbackId: string): Prepared {
   const args = wire.immutable ? wire.args : [...partial, ...wire.args];
   const prepared = app.preparer.call(wire.task, args, callOptions(app, wire, fallbackId), app.tasks.get(wire.task)?.options);
   return { ...prepared, message: { ...prepared.message, rootId: parent.rootId, parentId: parent.id } };

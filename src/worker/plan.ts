@@ -1,10 +1,11 @@
 import type { LovageApp } from '../app/app.ts';
 import type { Prepared } from '../app/prepare.ts';
 import type { Results } from '../app/results.ts';
-import type { ResultRecord } from '../contracts/backend.ts';
+import { isFinished, type ResultRecord } from '../contracts/backend.ts';
 import { LovageError, TaskRevokedError } from '../errors.ts';
 import { encodeError } from '../wire/remote-error.ts';
 import type { ResultMeta, TaskMessage } from '../wire/task-message.ts';
+import type { Arrival } from './chords.ts';
 import { abandonedSteps, afterFailure, afterSuccess, again } from './follow-ups.ts';
 import type { Held, Outcome, Settlement } from './outcome.ts';
 
@@ -21,6 +22,8 @@ export interface Plan {
   /** Sent before anything is stored: the task itself, for a retry. */
   readonly before: readonly Prepared[];
   readonly records: readonly ResultRecord[];
+  /** What it is to its chord, if it is a member of one. */
+  readonly arrival?: Arrival;
   /** Sent after the result is stored. */
   readonly after: readonly Prepared[];
   readonly disposition: Disposition;
@@ -40,7 +43,24 @@ export class Planner {
     this.#hostname = hostname;
   }
 
-  plan({ held, outcome }: Settlement): Plan {
+  plan(settlement: Settlement): Plan {
+    const plan = this.#plan(settlement);
+    const arrival = this.#arrival(plan, settlement);
+    return arrival ? { ...plan, arrival } : plan;
+  }
+
+  /** A member of a chord has arrived when it has finished, in whichever way. */
+  #arrival({ held, records }: Plan, { outcome }: Settlement): Arrival | undefined {
+    const { message } = held;
+    if (!message?.chord || message.groupId === undefined) return undefined;
+    const replayed = outcome.kind === 'success' && outcome.replayed;
+    const record = replayed ? this.#record(held, message, 'SUCCESS', outcome.value, []) : records.find(({ taskId }) => taskId === message.id);
+    if (!record || !isFinished(record.state)) return undefined;
+    const part = { key: message.id, index: message.groupIndex ?? 0, document: record.document };
+    return { joinId: message.groupId, part, message, body: message.chord };
+  }
+
+  #plan({ held, outcome }: Settlement): Plan {
     const nothing = { held, before: [], records: [], after: [] };
     switch (outcome.kind) {
       case 'success':

@@ -9,6 +9,7 @@ import { LeaseLostError, LovageError, PublishError } from '../errors.ts';
 import { backoffMs } from '../util/backoff.ts';
 import { Batcher } from '../util/batcher.ts';
 import { sleep } from '../util/sleep.ts';
+import { Chords } from './chords.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
 import type { Settlement } from './outcome.ts';
 import { type Plan, Planner } from './plan.ts';
@@ -35,6 +36,7 @@ const maxBatch = 500;
 export class Settler {
   readonly #parts: SettlerParts;
   readonly #planner: Planner;
+  readonly #chords: Chords;
   readonly #batcher: Batcher<Settlement>;
   readonly #open = new Set<Promise<unknown>>();
   #pending = 0;
@@ -43,6 +45,7 @@ export class Settler {
   constructor(parts: SettlerParts) {
     this.#parts = parts;
     this.#planner = new Planner(parts.app, parts.results, parts.hostname);
+    this.#chords = new Chords(parts.app, parts.results, parts.publisher);
     this.#batcher = new Batcher((items) => this.#settle(items), maxBatch);
   }
 
@@ -87,6 +90,7 @@ export class Settler {
     let plans = settlements.map((settlement) => this.#planner.plan(settlement));
     plans = await this.#publish(plans, (plan) => plan.before, deadline);
     plans = await this.#store(plans, deadline);
+    plans = await this.#arrive(plans, deadline);
     plans = await this.#publish(plans, (plan) => plan.after, deadline);
     await this.#dispose(plans, deadline);
     return [];
@@ -117,6 +121,14 @@ export class Settler {
     const { backend } = results;
     const store = (some: readonly { record: ResultRecord }[]) => backend.storeMany(some.map(({ record }) => record), results.ttlMs);
     const lost = await this.#persist('store', items, store, deadline);
+    const stuck = new Set([...lost].map(({ plan }) => plan));
+    return plans.filter((plan) => !stuck.has(plan));
+  }
+
+  async #arrive(plans: Plan[], deadline: number): Promise<Plan[]> {
+    const items = plans.flatMap((plan) => (plan.arrival ? [{ plan, arrival: plan.arrival }] : []));
+    if (items.length === 0) return plans;
+    const lost = await this.#persist('join', items, (some) => this.#chords.arrive(some.map(({ arrival }) => arrival)), deadline);
     const stuck = new Set([...lost].map(({ plan }) => plan));
     return plans.filter((plan) => !stuck.has(plan));
   }

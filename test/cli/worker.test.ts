@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { describe, expect, test } from 'vitest';
-import { missingCommands } from '../../src/cli/program.ts';
 import { refusedWorkerOptions } from '../../src/cli/commands/worker.ts';
+import { missingCommands } from '../../src/cli/program.ts';
 import { appFile, Place } from './lovage.ts';
 
 describe('lovage worker', () => {
@@ -72,8 +72,17 @@ describe('lovage worker', () => {
     worker.process.kill('SIGTERM');
     const { stdout, stderr } = await worker.end();
     expect(stderr).toBe('');
-    const lines = stdout.trimEnd().split('\n').map((line) => JSON.parse(line));
-    expect(lines[0]).toMatchObject({ level: 'info', msg: 'starting', app: 'shop', queues: ['celery'], broker: place.broker });
+    const lines = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(lines[0]).toMatchObject({
+      level: 'info',
+      msg: 'starting',
+      app: 'shop',
+      queues: ['celery'],
+      broker: place.broker,
+    });
     expect(lines.map(({ msg }) => msg)).toContainEqual(expect.stringMatching(/^Task shop\.add\[.*\] succeeded$/));
     expect(lines.at(-1)).toMatchObject({ msg: expect.stringContaining('stopped'), succeeded: 1 });
   });
@@ -101,7 +110,10 @@ describe('lovage worker', () => {
        const say = (_fields: object, message: string) => console.error('own: ' + message);
        export default new Lovage('own', { logger: { debug: say, info: say, warn: say, error: say } });`,
     );
-    for (const [args, own] of [[[], true], [['-l', 'info'], false]] as const) {
+    for (const [args, own] of [
+      [[], true],
+      [['-l', 'info'], false],
+    ] as const) {
       const worker = place.start(['worker', '-A', file, ...args]);
       await worker.says('ready.');
       worker.process.kill('SIGTERM');
@@ -112,7 +124,9 @@ describe('lovage worker', () => {
   test('needs an app', async () => {
     const { status, stderr } = await new Place().run(['worker']);
     expect(status).toBe(2);
-    expect(stderr).toBe('error CONFIG: a worker needs the tasks of an app: lovage -A ./src/app.ts worker (or set LOVAGE_APP)\n');
+    expect(stderr).toBe(
+      'error CONFIG: a worker needs the tasks of an app: lovage -A ./src/app.ts worker (or set LOVAGE_APP)\n',
+    );
   });
 
   test.each([
@@ -131,20 +145,29 @@ describe('lovage worker', () => {
   });
 
   test('takes what Celery calls the way it is', async () => {
-    const worker = await new Place().worker('--without-gossip', '--without-mingle', '--without-heartbeat', '-O', 'fair');
+    const worker = await new Place().worker(
+      '--without-gossip',
+      '--without-mingle',
+      '--without-heartbeat',
+      '-O',
+      'fair',
+    );
     worker.process.kill('SIGTERM');
     expect((await worker.end()).status).toBe(0);
   });
 });
 
-describe("what Celery has and this version has not", () => {
-  test.each(['-B, --beat', '--autoscale <max,min>', '--time-limit <seconds>', '-E, --task-events'] as const)('worker %s', async (flags) => {
-    const [option = ''] = flags.split(/,? /);
-    const { status, stderr } = await new Place().run(['worker', option, ...(flags.includes('<') ? ['3,1'] : [])]);
-    expect(status).toBe(2);
-    expect(stderr).toMatch(/^error NOT_SUPPORTED: .*\n$/);
-    expect(stderr).toContain(refusedWorkerOptions[flags]);
-  });
+describe('what Celery has and this version has not', () => {
+  test.each(['-B, --beat', '--autoscale <max,min>', '--time-limit <seconds>', '-E, --task-events'] as const)(
+    'worker %s',
+    async (flags) => {
+      const [option = ''] = flags.split(/,? /);
+      const { status, stderr } = await new Place().run(['worker', option, ...(flags.includes('<') ? ['3,1'] : [])]);
+      expect(status).toBe(2);
+      expect(stderr).toMatch(/^error NOT_SUPPORTED: .*\n$/);
+      expect(stderr).toContain(refusedWorkerOptions[flags]);
+    },
+  );
 
   test('commands', async () => {
     const { status, stderr } = await new Place().run(['beat', '-l', 'info']);

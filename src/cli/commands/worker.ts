@@ -103,8 +103,7 @@ async function work(session: Session, options: Options): Promise<number> {
   process.once('SIGTERM', onSignal).once('SIGINT', onSignal);
   try {
     const running = worker.run();
-    // Rejects where `running` does too, which is awaited below.
-    await worker.start();
+    await Promise.race([worker.start(), running]);
     say(session, app, () => `${worker.hostname} ready.`, {}, `${worker.hostname} ready.`);
     return await running;
   } finally {
