@@ -1,15 +1,5 @@
-import * as lovage from '../src/index.ts';
+import { chord } from '../src/index.ts';
 import { type BenchApp, type BenchTask, benchApp } from './app.ts';
-
-/** `chord(header, body)`, which not every version of Lovage has. */
-type Chord = (
-  header: readonly lovage.Signature[],
-  body: lovage.Signature,
-) => { delay(): Promise<lovage.AsyncResult<number>> };
-const { chord } = lovage as { chord?: Chord };
-
-/** Why chords cannot be measured; `undefined` where they can. */
-export const noChords = chord ? undefined : 'this version of Lovage has no chords';
 
 // As many calls as an application would pass to one `applyMany`, and results as it would read in one go.
 const SLICE = 10_000;
@@ -26,7 +16,12 @@ export class BenchClient implements AsyncDisposable {
   }
 
   /** Sends `count` tasks in bulk, or one after the other. Resolves when the broker has them; they are what the questions below are about. */
-  async enqueue(task: BenchTask, arg: (i: number) => number, count: number, mode: 'bulk' | 'await' = 'bulk'): Promise<void> {
+  async enqueue(
+    task: BenchTask,
+    arg: (i: number) => number,
+    count: number,
+    mode: 'bulk' | 'await' = 'bulk',
+  ): Promise<void> {
     const { [task]: target } = this.#bench;
     const ids: string[] = [];
     if (mode === 'await') for (let i = 0; i < count; i++) ids.push((await target.delay(arg(i))).id);
@@ -75,10 +70,9 @@ export class BenchClient implements AsyncDisposable {
 
   /** Sends chords of `size` no-op tasks, the callback adding up their results, and waits for all callbacks. */
   async chords(count: number, size: number): Promise<void> {
-    if (!chord) throw new Error(noChords);
     const { noop, sum } = this.#bench;
-    const header = () => Array.from({ length: size }, (_, i) => noop.s(i) as lovage.Signature);
-    const sent = await Promise.all(Array.from({ length: count }, () => chord(header(), sum.s() as lovage.Signature).delay()));
+    const header = Array.from({ length: size }, (_, i) => noop.s(i));
+    const sent = await Promise.all(Array.from({ length: count }, () => chord(header, sum.s()).delay()));
     const wanted = (size * (size - 1)) / 2;
     for (const value of await Promise.all(sent.map((result) => result.get({ timeout: 120 })))) {
       if (value !== wanted) throw new Error(`a chord returned ${value} in place of ${wanted}`);

@@ -44,7 +44,10 @@ function fromProc(): Entry[] {
 function fromPs(): Entry[] {
   let listing: string;
   try {
-    listing = execFileSync('ps', ['-axo', 'pid=,ppid=,rss='], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+    listing = execFileSync('ps', ['-axo', 'pid=,ppid=,rss='], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
   } catch {
     return [];
   }

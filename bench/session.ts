@@ -1,5 +1,5 @@
 /** One run of one workload, in a process of its own: `node bench/session.ts <job as JSON>`, forked by {@link runJob}. */
-import { type Target, stageOpener } from './stage.ts';
+import { stageOpener, type Target } from './stage.ts';
 import { type Findings, type Sizes, type Workload, type WorkloadName, workloads } from './workloads.ts';
 
 /** What a session is to do. */

@@ -51,7 +51,12 @@ function table(rows: OptionTable, withEnvironment: boolean): string {
     .map(([name, row]) => {
       const fallback = 'default' in row ? `\`${JSON.stringify(row.default)}\`` : '';
       const cells = [`\`${name}\``, row.kind.expected, fallback, row.doc];
-      if (withEnvironment) cells.push(environmentNames(row).map((v) => `\`${v}\``).join(' '));
+      if (withEnvironment)
+        cells.push(
+          environmentNames(row)
+            .map((v) => `\`${v}\``)
+            .join(' '),
+        );
       return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
     });
   const head = ['option', 'value', 'default', 'what it does', ...(withEnvironment ? ['environment'] : [])];

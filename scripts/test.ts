@@ -50,12 +50,7 @@ const vitest: Lane = {
 const lanes: Lane[] =
   filter.length > 0
     ? [vitest]
-    : [
-        command('format and lint', bin('biome'), ['check', '.']),
-        command('types', bin('tsc'), ['--noEmit']),
-        command('build', process.execPath, [join(root, 'scripts', 'build.ts')]),
-        vitest,
-      ];
+    : [command('format and lint', bin('biome'), ['check', '.']), command('types', bin('tsc'), ['--noEmit']), vitest];
 
 let passed = 0;
 let failed = 0;

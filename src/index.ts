@@ -10,30 +10,25 @@ export class Lovage extends LovageApp {
   }
 }
 
-// Tasks: what `app.task` makes and what a running task sees.
-export type { Task } from './app/task.ts';
-export type { CallOptions, TaskOptions } from './app/task-options.ts';
+// Configuration.
+export { type Config, fromCelerySettings, type LovageOptions, type Route } from './app/config.ts';
 export { currentTask, type RetryOptions, type TaskContext, type TaskRequest } from './app/current-task.ts';
-export { Chord, chord } from './canvas/chord.ts';
-export { Signature } from './canvas/signature.ts';
-
+export { type Logger, type LogLevel, streamLogger } from './app/logger.ts';
 // Results.
 export { AsyncResult } from './app/result.ts';
 export type { WaitOptions } from './app/results.ts';
-
-// Workers.
-export { Worker, type WorkerCounts, type WorkerOptions } from './worker/worker.ts';
-
-// Configuration.
-export { type Config, fromCelerySettings, type LovageOptions, type Route } from './app/config.ts';
-export { type Logger, type LogLevel, streamLogger } from './app/logger.ts';
-
-// Errors, sorted in their file by who must act.
-export * from './errors.ts';
-
+// Tasks: what `app.task` makes and what a running task sees.
+export type { Task } from './app/task.ts';
+export type { CallOptions, TaskOptions } from './app/task-options.ts';
+export { Chord, chord } from './canvas/chord.ts';
+export { Signature } from './canvas/signature.ts';
 // For those who write a broker or a backend of their own: see CONTRIBUTING.md and `lovage/testing`.
 export type * from './contracts/backend.ts';
 export type * from './contracts/broker.ts';
 export type * from './contracts/bus.ts';
 export type * from './contracts/common.ts';
+// Errors, sorted in their file by who must act.
+export * from './errors.ts';
 export type { WireMessage, WireProperties } from './wire/message.ts';
+// Workers.
+export { Worker, type WorkerCounts, type WorkerOptions } from './worker/worker.ts';

@@ -25,17 +25,32 @@ const variants: Record<string, { query: string; concurrency: number; described: 
   'sqlite-c100': {
     query: '',
     concurrency: 100,
-    described: { workloads: all, sleepConcurrency: 100, cores: 1, note: 'broker and results in one SQLite file; async pool, concurrency 100' },
+    described: {
+      workloads: all,
+      sleepConcurrency: 100,
+      cores: 1,
+      note: 'broker and results in one SQLite file; async pool, concurrency 100',
+    },
   },
   'sqlite-c10': {
     query: '',
     concurrency: 10,
-    described: { workloads: all, sleepConcurrency: 10, w4n: 400, cores: 1, note: 'the same, all defaults (concurrency 10)' },
+    described: {
+      workloads: all,
+      sleepConcurrency: 10,
+      w4n: 400,
+      cores: 1,
+      note: 'the same, all defaults (concurrency 10)',
+    },
   },
   'sqlite-full': {
     query: '?synchronous=full',
     concurrency: 100,
-    described: { workloads: ['w1', 'w2'], cores: 1, note: 'concurrency 100, synchronous=full: a disk flush for each transaction' },
+    described: {
+      workloads: ['w1', 'w2'],
+      cores: 1,
+      note: 'concurrency 100, synchronous=full: a disk flush for each transaction',
+    },
   },
 };
 
@@ -76,7 +91,8 @@ await definePeer({
     const { BenchClient } = (await import(home('bench', 'client.ts'))) as typeof import('../client.ts');
     const client = new BenchClient(chosen(variant).url);
     return {
-      enqueue: (_variant: string, task: Task, arg: (i: number) => number, n: number, mode: Mode) => client.enqueue(task, arg, n, mode),
+      enqueue: (_variant: string, task: Task, arg: (i: number) => number, n: number, mode: Mode) =>
+        client.enqueue(task, arg, n, mode),
       countDone: () => client.countDone(),
       span: () => client.span(),
       roundTrip: (_variant: string, i: number) => client.roundTrip(i),

@@ -21,7 +21,7 @@ export async function demo(stage: Stage): Promise<number> {
     'csv.importFile',
     sources.map(({ path }) => [path]),
   );
-  screen.event(`sent ${plural(files.length, 'task')}, one a file; each of them sends a task for every 250 rows`);
+  screen.event(`sent ${plural(files.length, 'task')}, one a file; each sends a task for every 250 rows`);
   const kills = await watch(stage, imported(files));
   const importSeconds = (performance.now() - startedAt) / 1000;
 
@@ -100,6 +100,7 @@ function report(stage: Stage, kills: number, importSeconds: number): number {
   const { log, options } = stage;
   const sources = stage.sources.map(({ path }) => readSource(path));
   const verdicts = verify(sources, log.db);
+  console.log();
   console.log(
     summaryTable(
       verdicts.map((verdict) => [log.file(verdict.file), verdict]),
@@ -112,8 +113,8 @@ function report(stage: Stage, kills: number, importSeconds: number): number {
   const same = verdicts.filter(({ sha256: [source, stored] }) => source === stored).length;
   const { chunks, redelivered, storedAgain } = log.progress();
   console.log(`
-  ${plural(verdicts.length, 'file task')} and ${plural(chunks, 'chunk task')}; ${plural(kills, 'worker')} killed while it held ${plural(redelivered, 'chunk')}.
-  Those were delivered again. ${storedAgain} had been stored before, and replaced the same rows.
+  ${plural(verdicts.length, 'file task')} and ${plural(chunks, 'chunk task')}; ${plural(kills, 'worker')} killed while it held ${plural(redelivered, 'chunk')}:
+  they ran again. Of those, ${storedAgain} had been stored before and replaced their own rows.
   Each row was compared with its file: SHA-256 is the same for ${same} of ${verdicts.length} files.`);
   const right = verdicts.every(isRight);
   const changed = sum('changed') > 0 ? `, ${count(sum('changed'))} changed` : '';

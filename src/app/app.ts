@@ -172,13 +172,18 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
     const { joins, name } = results.required();
     if (!joins) throw new ConfigError(`chords need a result backend that can count their members; ${name} cannot`);
     const bodyId = body.options.taskId ?? newId();
-    if (header.length === 0) return this.sendTask<R>(body.task, body.immutable ? body.args : [[], ...body.args], { ...body.options, taskId: bodyId });
+    if (header.length === 0)
+      return this.sendTask<R>(body.task, body.immutable ? body.args : [[], ...body.args], {
+        ...body.options,
+        taskId: bodyId,
+      });
     const groupId = newId();
     const chord = body.set({ taskId: bodyId }).toWire();
     const prepared = header.map(({ task, args, options }, groupIndex) => {
       checkOptions(callOptionTable, options, task);
       const one = this.#preparer.call(task, args, options, this.#tasks.get(task)?.options);
-      if (one.message.ignoreResult) throw new ConfigError(`${task} is a member of a chord, so its result cannot be ignored`);
+      if (one.message.ignoreResult)
+        throw new ConfigError(`${task} is a member of a chord, so its result cannot be ignored`);
       return { ...one, message: { ...one.message, groupId, groupIndex, chord } };
     });
     await joins.setSize(groupId, header.length, results.ttlMs);

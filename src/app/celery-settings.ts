@@ -3,14 +3,29 @@ const unused: readonly (readonly [pattern: RegExp, reason: string])[] = [
   [/^(enable_utc|timezone)$/, 'times travel in UTC; schedules have time zones of their own'],
   [/^(imports|include|loader|config_module|app)$/, 'name the module with -A'],
   [/^beat_/, 'schedules are not part of this version'],
-  [/^(arangodb|azureblockblob|cassandra|cosmosdbsql|couchbase|elasticsearch|gcs|mongodb|database|couchdb|consul)_/, 'there is no such result backend here'],
+  [
+    /^(arangodb|azureblockblob|cassandra|cosmosdbsql|couchbase|elasticsearch|gcs|mongodb|database|couchdb|consul)_/,
+    'there is no such result backend here',
+  ],
   [/^(cache|redis|s3|dynamodb)_/, 'options of a result backend go into its URL or into resultBackendTransportOptions'],
-  [/^broker_(native|channel|login|heartbeat|pool|failover|use_ssl|transport$|host|port|user|password|vhost|read|write|connection)/, 'options of a broker go into its URL or into brokerTransportOptions'],
+  [
+    /^broker_(native|channel|login|heartbeat|pool|failover|use_ssl|transport$|host|port|user|password|vhost|read|write|connection)/,
+    'options of a broker go into its URL or into brokerTransportOptions',
+  ],
   [/^(control|event)_(queue|exchange|serializer)/, 'events and remote control are not part of this version'],
   [/^worker_(log|task_log|redirect|hijack)/, 'give the app a logger instead'],
-  [/^worker_(agent|autoscaler|consumer|timer|proc_alive|lost_wait|pool_putlocks|pool_restarts|state_db|direct|detect|disable|enable|eta|cancel|deduplicate|max|send_task_events)/, 'the worker of this version has no such part'],
-  [/^result_(accept_content|cache_max|compression|exchange|exchange_type|persistent|chord)/, 'results are kept by the backend as they are'],
-  [/^task_(always_eager|eager|store_eager|annotations|protocol|remote_tracebacks|send_sent_event|queue_max_priority|queue_ha_policy|create_missing|default_(exchange|routing|delivery|rate|queue_type)|inherit|reject_on_worker_lost|soft_time_limit|time_limit|allow_error|acks_on)/, 'this version does not have it'],
+  [
+    /^worker_(agent|autoscaler|consumer|timer|proc_alive|lost_wait|pool_putlocks|pool_restarts|state_db|direct|detect|disable|enable|eta|cancel|deduplicate|max|send_task_events)/,
+    'the worker of this version has no such part',
+  ],
+  [
+    /^result_(accept_content|cache_max|compression|exchange|exchange_type|persistent|chord)/,
+    'results are kept by the backend as they are',
+  ],
+  [
+    /^task_(always_eager|eager|store_eager|annotations|protocol|remote_tracebacks|send_sent_event|queue_max_priority|queue_ha_policy|create_missing|default_(exchange|routing|delivery|rate|queue_type)|inherit|reject_on_worker_lost|soft_time_limit|time_limit|allow_error|acks_on)/,
+    'this version does not have it',
+  ],
   [/^(security|setup_security)/, 'signed messages are not part of this version'],
   [/^(deprecated_settings|override_backends|worker_deduplicate)/, 'it has no counterpart'],
 ];

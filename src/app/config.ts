@@ -27,7 +27,10 @@ const routesKind = kinds.custom<Readonly<Record<string, Route>>>(
   (v) =>
     isObject(v) &&
     Object.values(v).every(
-      (r) => isObject(r) && Object.keys(r).every((k) => k === 'queue' || k === 'priority') && (r.queue === undefined || typeof r.queue === 'string'),
+      (r) =>
+        isObject(r) &&
+        Object.keys(r).every((k) => k === 'queue' || k === 'priority') &&
+        (r.queue === undefined || typeof r.queue === 'string'),
     ),
   (t) => kinds.map.parse(t) as Readonly<Record<string, Route>> | undefined,
 );
@@ -37,7 +40,10 @@ const loggerKind = kinds.custom<Logger>(
   (v) => isObject(v) && ['debug', 'info', 'warn', 'error'].every((m) => typeof v[m] === 'function'),
 );
 
-const errorsKind = kinds.custom<readonly ErrorClass[]>('a list of error classes', (v) => Array.isArray(v) && v.every((c) => typeof c === 'function'));
+const errorsKind = kinds.custom<readonly ErrorClass[]>(
+  'a list of error classes',
+  (v) => Array.isArray(v) && v.every((c) => typeof c === 'function'),
+);
 
 /** A class of errors that results may bring back as themselves. */
 // biome-ignore lint/suspicious/noExplicitAny: the constructor arguments of somebody else's error class.
@@ -172,7 +178,12 @@ export const configTable = {
     celery: ['task_publish_retry', 'CELERY_TASK_PUBLISH_RETRY'],
     doc: 'Try again to publish when the broker is in trouble.',
   }),
-  taskPublishRetryPolicy: option<{ max_retries?: number | null; interval_start?: number; interval_step?: number; interval_max?: number }>({
+  taskPublishRetryPolicy: option<{
+    max_retries?: number | null;
+    interval_start?: number;
+    interval_step?: number;
+    interval_max?: number;
+  }>({
     kind: kinds.custom(
       'an object with max_retries, interval_start, interval_step, interval_max (seconds)',
       (v) =>
@@ -261,7 +272,10 @@ export interface ResolvedConfig {
  * Puts options together: what the code says wins over the environment, and that over the defaults.
  * @throws ConfigError for an unknown option or a wrong value, wherever it came from
  */
-export function resolveConfig(options: LovageOptions, environment: Readonly<Record<string, string | undefined>>): ResolvedConfig {
+export function resolveConfig(
+  options: LovageOptions,
+  environment: Readonly<Record<string, string | undefined>>,
+): ResolvedConfig {
   checkOptions(configTable, options, 'Lovage');
   const { values, warnings } = readEnvironment(environment);
   const defaults = Object.fromEntries(
@@ -272,7 +286,10 @@ export function resolveConfig(options: LovageOptions, environment: Readonly<Reco
 }
 
 /** Reads a map of Celery settings (`broker_url`, `task_default_queue`, old and new names) into options. */
-export function fromCelerySettings(settings: Readonly<Record<string, unknown>>): { options: LovageOptions; warnings: string[] } {
+export function fromCelerySettings(settings: Readonly<Record<string, unknown>>): {
+  options: LovageOptions;
+  warnings: string[];
+} {
   const options: Record<string, unknown> = {};
   const warnings: string[] = [];
   for (const [setting, value] of Object.entries(settings)) {
@@ -302,7 +319,10 @@ function celeryNames(): Map<string, string> {
   return names;
 }
 
-function readEnvironment(environment: Readonly<Record<string, string | undefined>>): { values: Record<string, unknown>; warnings: string[] } {
+function readEnvironment(environment: Readonly<Record<string, string | undefined>>): {
+  values: Record<string, unknown>;
+  warnings: string[];
+} {
   const values: Record<string, unknown> = {};
   const warnings: string[] = [];
   const used = new Set<string>();
@@ -312,14 +332,18 @@ function readEnvironment(environment: Readonly<Record<string, string | undefined
       const text = environment[variable];
       if (text === undefined || text === '' || name in values) continue;
       const value: unknown = row.kind.parse(text);
-      if (value === undefined) throw new ConfigError(`environment variable ${variable}: expected ${row.kind.expected}, got ${show(text)}`);
+      if (value === undefined)
+        throw new ConfigError(`environment variable ${variable}: expected ${row.kind.expected}, got ${show(text)}`);
       values[name] = value;
     }
   }
   for (const variable of Object.keys(environment)) {
     if (!variable.startsWith('CELERY_') || used.has(variable)) continue;
     const setting = variable.slice('CELERY_'.length).toLowerCase();
-    const close = nearest(variable, [...used].filter((v) => v.startsWith('CELERY_')));
+    const close = nearest(
+      variable,
+      [...used].filter((v) => v.startsWith('CELERY_')),
+    );
     const reason = unusedCelerySettings(setting) ?? (close ? `it is unknown; did you mean ${close}?` : 'it is unknown');
     warnings.push(`environment variable ${variable} is ignored: ${reason}`);
   }
@@ -328,6 +352,8 @@ function readEnvironment(environment: Readonly<Record<string, string | undefined
 
 /** The environment variables of an option: its own, then `CELERY_` with each of Celery's names, as Django projects spell them. */
 export function environmentNames(row: OptionTable[string]): string[] {
-  const celery = (row.celery ?? []).map((setting) => (setting.startsWith('CELERY') ? setting : `CELERY_${setting.toUpperCase()}`));
+  const celery = (row.celery ?? []).map((setting) =>
+    setting.startsWith('CELERY') ? setting : `CELERY_${setting.toUpperCase()}`,
+  );
   return [...new Set([...(row.env ?? []), ...celery])];
 }

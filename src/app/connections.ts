@@ -38,12 +38,18 @@ export async function connect(config: Config, drivers: Drivers): Promise<Connect
   }
 }
 
-async function chooseBackend(config: Config, drivers: Drivers, brokerUrl: string | Broker): Promise<ResultBackend | undefined> {
+async function chooseBackend(
+  config: Config,
+  drivers: Drivers,
+  brokerUrl: string | Broker,
+): Promise<ResultBackend | undefined> {
   if (config.backend === false) return undefined;
   if (typeof config.backend === 'object') return config.backend;
   const same = typeof brokerUrl === 'string' && schemeOf(brokerUrl) in drivers.backends ? brokerUrl : undefined;
   const url = config.backend ?? same;
-  return url === undefined ? undefined : load(drivers.backends, 'result backend', placed(url), config.resultBackendTransportOptions);
+  return url === undefined
+    ? undefined
+    : load(drivers.backends, 'result backend', placed(url), config.resultBackendTransportOptions);
 }
 
 async function load<T>(

@@ -15,7 +15,9 @@ export type LogLevel = (typeof logLevels)[number];
 const colours = { error: 'red', warning: 'yellow', info: 'cyan', debug: 'gray' } as const;
 
 /** Writes readable lines (or JSON lines) to a stream, stderr unless told otherwise. */
-export function streamLogger(options: { level?: LogLevel; json?: boolean; stream?: NodeJS.WritableStream } = {}): Logger {
+export function streamLogger(
+  options: { level?: LogLevel; json?: boolean; stream?: NodeJS.WritableStream } = {},
+): Logger {
   const { level = 'warning', json = false, stream = process.stderr } = options;
   const limit = logLevels.indexOf(level);
   const write = (at: LogLevel, fields: object, message: string): void => {
@@ -38,7 +40,13 @@ function jsonLine(level: LogLevel, time: string, fields: object, message: string
   })}\n`;
 }
 
-function prettyLine(level: LogLevel, time: string, fields: object, message: string, stream: NodeJS.WritableStream): string {
+function prettyLine(
+  level: LogLevel,
+  time: string,
+  fields: object,
+  message: string,
+  stream: NodeJS.WritableStream,
+): string {
   const plain: string[] = [];
   let stack = '';
   for (const [key, value] of Object.entries(fields)) {

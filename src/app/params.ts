@@ -63,7 +63,9 @@ export function bindArguments(
     if (at < args.length) throw new ArgumentsError(`${task} got two values for its parameter '${name}'`);
     bound[at] = kwargs[name];
   }
-  const missing = params.names.slice(0, params.required).filter((name, i) => !(i in bound) || (i >= args.length && !(name !== undefined && Object.hasOwn(kwargs, name))));
+  const missing = params.names
+    .slice(0, params.required)
+    .filter((name, i) => !(i in bound) || (i >= args.length && !(name !== undefined && Object.hasOwn(kwargs, name))));
   if (missing.length > 0) {
     const names = missing.map((name) => `'${name ?? '?'}'`).join(', ');
     throw new ArgumentsError(

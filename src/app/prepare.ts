@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
+import type { Signature } from '../canvas/signature.ts';
 import { ArgumentsError, ConfigError } from '../errors.ts';
 import { newId } from '../util/ids.ts';
-import type { Signature } from '../canvas/signature.ts';
 import type { TaskMessage, WireSignature } from '../wire/task-message.ts';
 import type { Config } from './config.ts';
 import { currentRunning } from './current-task.ts';
@@ -77,7 +77,12 @@ export class Preparer {
 }
 
 /** Sets eta and expires; returns how long the message is to be kept back. */
-function setTimes(message: Mutable<TaskMessage>, options: CallOptions, own: TaskOptions | undefined, now: number): number {
+function setTimes(
+  message: Mutable<TaskMessage>,
+  options: CallOptions,
+  own: TaskOptions | undefined,
+  now: number,
+): number {
   const expires = options.expires ?? own?.expires;
   if (expires !== undefined) message.expires = typeof expires === 'number' ? now + expires * 1000 : expires.getTime();
   if (options.countdown === undefined && options.eta === undefined) return 0;

@@ -49,7 +49,10 @@ export class Publisher {
       jsonTags: this.#config.jsonTags,
       ...(compression !== undefined && { compression }),
     });
-    const limit = Math.min(this.#config.maxMessageBytes ?? Number.POSITIVE_INFINITY, this.#broker.features.maxMessageBytes);
+    const limit = Math.min(
+      this.#config.maxMessageBytes ?? Number.POSITIVE_INFINITY,
+      this.#broker.features.maxMessageBytes,
+    );
     if (wire.body.length > limit) {
       throw new MessageTooLargeError(
         `${message.task} was not sent: its body has ${wire.body.length} bytes, the limit is ${limit}. Pass a reference (a path, a key) in place of the data, or set taskCompression`,
@@ -82,7 +85,8 @@ export class Publisher {
         failures = left.map((_, index) => ({ index, error: error as Error }));
       }
       if (failures.length === 0) return;
-      const canRetry = attempt < tries && failures.every(({ error }) => error instanceof LovageError && error.retryable);
+      const canRetry =
+        attempt < tries && failures.every(({ error }) => error instanceof LovageError && error.retryable);
       const failed = failures.flatMap(({ index, error }) => {
         const entry = left[index];
         return entry ? [{ ...entry, error }] : [];
@@ -90,7 +94,10 @@ export class Publisher {
       if (!canRetry) {
         const [only] = failed;
         if (outgoing.length === 1 && only) throw only.error;
-        throw new PublishError(failed.map(({ index, error }) => ({ index: from + index, error })), outgoing.length);
+        throw new PublishError(
+          failed.map(({ index, error }) => ({ index: from + index, error })),
+          outgoing.length,
+        );
       }
       left = failed;
       const { interval_start: start = 0, interval_step: step = 0.2, interval_max: max = 1 } = policy;

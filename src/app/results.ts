@@ -30,13 +30,19 @@ export class Results {
   /** @throws ConfigError where the application keeps no results */
   required(): ResultBackend {
     if (this.#backend) return this.#backend;
-    throw new ConfigError('this application keeps no results (backend: false), so there is nothing to ask; set the option backend');
+    throw new ConfigError(
+      'this application keeps no results (backend: false), so there is nothing to ask; set the option backend',
+    );
   }
 
   /** @throws SerializationError for a value that the result serializer cannot write */
   encode(meta: ResultMeta): ResultRecord {
     const { resultSerializer, jsonTags } = this.#config;
-    return { taskId: meta.taskId, state: meta.state, document: encodeResult(meta, { serializer: resultSerializer, jsonTags }) };
+    return {
+      taskId: meta.taskId,
+      state: meta.state,
+      document: encodeResult(meta, { serializer: resultSerializer, jsonTags }),
+    };
   }
 
   decode(record: ResultRecord): ResultMeta {
@@ -69,7 +75,8 @@ export class Results {
     const wait: Wait = { taskId, resolve, over: false, onOver: () => {} };
     const onAbort = () => reject(signal?.reason);
     signal?.addEventListener('abort', onAbort, { once: true });
-    const timer = timeout === undefined ? undefined : setTimeout(() => reject(notFinished(taskId, timeout)), timeout * 1000);
+    const timer =
+      timeout === undefined ? undefined : setTimeout(() => reject(notFinished(taskId, timeout)), timeout * 1000);
     this.#watcher.add(wait).catch(reject);
     try {
       return this.decode(await promise);

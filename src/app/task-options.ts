@@ -1,6 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
 import type { Signature } from '../canvas/signature.ts';
+import { kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
 import type { ErrorClass } from './config.ts';
 
 const errorClasses = kinds.custom<readonly ErrorClass[]>(
@@ -38,24 +38,48 @@ export const taskOptionTable = {
     default: 3,
     doc: 'Retries before the task fails; null for no limit.',
   }),
-  defaultRetryDelay: option({ kind: kinds.seconds(), default: 180, doc: 'Seconds before a retry that names no delay.' }),
+  defaultRetryDelay: option({
+    kind: kinds.seconds(),
+    default: 180,
+    doc: 'Seconds before a retry that names no delay.',
+  }),
   autoretryFor: option({ kind: errorClasses, default: [], doc: 'Errors that retry the task by themselves.' }),
-  dontAutoretryFor: option({ kind: errorClasses, default: [], doc: 'Errors that do not, though `autoretryFor` covers them.' }),
+  dontAutoretryFor: option({
+    kind: errorClasses,
+    default: [],
+    doc: 'Errors that do not, though `autoretryFor` covers them.',
+  }),
   retryBackoff: option<boolean | number>({
     kind: kinds.custom('true, false or a number of seconds', (v) => typeof v === 'boolean' || kinds.seconds().is(v)),
     default: false,
     doc: 'Double the delay with each automatic retry, from 1 s or from so many seconds.',
   }),
   retryBackoffMax: option({ kind: kinds.seconds(), default: 600, doc: 'Longest delay of retryBackoff, in seconds.' }),
-  retryJitter: option({ kind: kinds.flag, default: true, doc: 'Draw each delay of retryBackoff at random between 0 and its full length.' }),
-  throws: option({ kind: errorClasses, default: [], doc: 'Errors that are expected: logged without a stack, as information.' }),
-  rejectOnWorkerLost: option({ kind: kinds.flag, unsupported: 'it belongs to the processes pool, which this version does not have', doc: '' }),
+  retryJitter: option({
+    kind: kinds.flag,
+    default: true,
+    doc: 'Draw each delay of retryBackoff at random between 0 and its full length.',
+  }),
+  throws: option({
+    kind: errorClasses,
+    default: [],
+    doc: 'Errors that are expected: logged without a stack, as information.',
+  }),
+  rejectOnWorkerLost: option({
+    kind: kinds.flag,
+    unsupported: 'it belongs to the processes pool, which this version does not have',
+    doc: '',
+  }),
   rateLimit: option({ kind: kinds.text, unsupported: 'rate limits are not in this version', doc: '' }),
   timeLimit: option({ kind: kinds.seconds(), unsupported: limitLater, doc: '' }),
   softTimeLimit: option({ kind: kinds.seconds(), unsupported: limitLater, doc: '' }),
   pool: option({ kind: kinds.text, unsupported: 'the only pool of this version is async', doc: '' }),
   once: option({ kind: kinds.flag, unsupported: 'the run-once gate is not in this version', doc: '' }),
-  serial: option({ kind: kinds.custom('a function', (v) => typeof v === 'function'), unsupported: 'concurrency by key is not in this version', doc: '' }),
+  serial: option({
+    kind: kinds.custom('a function', (v) => typeof v === 'function'),
+    unsupported: 'concurrency by key is not in this version',
+    doc: '',
+  }),
   unique: option({ kind: kinds.map, unsupported: 'unique tasks are not in this version', doc: '' }),
   sendEvents: option({ kind: kinds.flag, unsupported: 'task events are not in this version', doc: '' }),
 } satisfies OptionTable;
@@ -64,7 +88,7 @@ export const taskOptionTable = {
 export type TaskOptions = OptionsOf<typeof taskOptionTable>;
 
 const signatures = kinds.custom<Signature | readonly Signature[]>(
-  "a signature such as task.s(1), or a list of them",
+  'a signature such as task.s(1), or a list of them',
   (v) => [v].flat().every((s) => typeof s === 'object' && s !== null && 'toWire' in s),
 );
 const instant = kinds.custom<Date | number>('a Date or epoch milliseconds', (v) => {
@@ -77,7 +101,10 @@ export const callOptionTable = {
   countdown: option({ kind: kinds.seconds(), doc: 'Run so many seconds from now.' }),
   eta: option({ kind: instant, doc: 'Run at this instant.' }),
   expires: option<Date | number>({
-    kind: kinds.custom('a number of seconds from 0 up, or a Date', (v) => instant.is(v) && (v instanceof Date || v >= 0)),
+    kind: kinds.custom(
+      'a number of seconds from 0 up, or a Date',
+      (v) => instant.is(v) && (v instanceof Date || v >= 0),
+    ),
     doc: 'Do not run after so many seconds, or after this Date.',
   }),
   queue: option({ kind: kinds.text, doc: 'Queue to send to.' }),
@@ -85,7 +112,7 @@ export const callOptionTable = {
   taskId: option({ kind: kinds.text, doc: 'The id to use, in place of a fresh UUID.' }),
   link: option({ kind: signatures, doc: 'Sent with the return value when the task succeeds.' }),
   linkError: option({ kind: signatures, doc: 'Sent with the task id when it fails.' }),
-  headers: option({ kind: kinds.map, doc: "Headers of your own; the task finds them in `self.request.headers`." }),
+  headers: option({ kind: kinds.map, doc: 'Headers of your own; the task finds them in `self.request.headers`.' }),
   ignoreResult: option({ kind: kinds.flag, doc: 'Store no result of this call.' }),
   serializer: option({ kind: kinds.oneOf('json', 'msgpack', 'yaml'), doc: 'Overrides the serializer.' }),
   compression: option({ kind: kinds.oneOf('zlib', 'gzip', 'brotli', 'zstd'), doc: 'Overrides the compression.' }),

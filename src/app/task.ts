@@ -33,10 +33,15 @@ export interface Task<Args extends readonly unknown[] = readonly unknown[], Resu
 export type ArgsByKeyword = readonly [];
 
 /** The ways to give the last of some arguments, or all of them, or none. */
-export type Last<Args extends readonly unknown[]> = Args extends readonly [unknown, ...infer Rest] ? Args | Last<Rest> : Args | [];
+export type Last<Args extends readonly unknown[]> = Args extends readonly [unknown, ...infer Rest]
+  ? Args | Last<Rest>
+  : Args | [];
 
 /** The arguments still missing in front of those given, as Celery fills signatures. */
-export type Missing<Args extends readonly unknown[], Given extends readonly unknown[]> = Given extends readonly [unknown, ...infer More]
+export type Missing<Args extends readonly unknown[], Given extends readonly unknown[]> = Given extends readonly [
+  unknown,
+  ...infer More,
+]
   ? Args extends readonly [...infer Front, unknown]
     ? Missing<Front, More>
     : []
@@ -48,7 +53,11 @@ export interface TaskDefinition {
   readonly fn: TaskFunction;
   readonly options: TaskOptions;
   /** Lays arguments onto parameters and checks the schema. `strict` also reports missing arguments. */
-  bind(args: readonly unknown[], kwargs: Readonly<Record<string, unknown>>, strict: boolean): readonly unknown[] | Promise<readonly unknown[]>;
+  bind(
+    args: readonly unknown[],
+    kwargs: Readonly<Record<string, unknown>>,
+    strict: boolean,
+  ): readonly unknown[] | Promise<readonly unknown[]>;
 }
 
 /** Makes a definition; options are checked by the caller. */
@@ -73,13 +82,18 @@ export function taskOption<N extends keyof TaskOptions>(options: TaskOptions, na
 }
 
 /** The callable handle that applications hold. */
-export function taskHandle(app: LovageApp, { name, fn, options }: TaskDefinition, localContext: () => TaskContext): Task {
+export function taskHandle(
+  app: LovageApp,
+  { name, fn, options }: TaskDefinition,
+  localContext: () => TaskContext,
+): Task {
   const call = (...args: readonly unknown[]) => (options.bind ? fn(localContext(), ...args) : fn(...args));
   const methods = {
     options,
     delay: (...args: readonly unknown[]) => app.sendTask(name, args),
     applyAsync: (args: readonly unknown[], callOptions?: CallOptions) => app.sendTask(name, args, callOptions),
-    applyMany: (calls: readonly (readonly unknown[])[], callOptions?: CallOptions) => app.sendMany(name, calls, callOptions),
+    applyMany: (calls: readonly (readonly unknown[])[], callOptions?: CallOptions) =>
+      app.sendMany(name, calls, callOptions),
     s: (...args: readonly unknown[]) => new Signature(app, name, args),
     si: (...args: readonly unknown[]) => new Signature(app, name, args, {}, true),
   };
@@ -88,4 +102,5 @@ export function taskHandle(app: LovageApp, { name, fn, options }: TaskDefinition
 }
 
 /** The arguments that a schema lets through to the task. */
-export type SchemaArgs<S extends StandardSchemaV1> = StandardSchemaV1.InferOutput<S> extends infer A extends readonly unknown[] ? A : never;
+export type SchemaArgs<S extends StandardSchemaV1> =
+  StandardSchemaV1.InferOutput<S> extends infer A extends readonly unknown[] ? A : never;

@@ -1,11 +1,15 @@
-import { ConfigError } from '../errors.ts';
 import type { AsyncResult } from '../app/result.ts';
 import type { CallOptions } from '../app/task-options.ts';
+import { ConfigError } from '../errors.ts';
 import type { WireSignature } from '../wire/task-message.ts';
 
 /** Who can send a signature; an app. */
 export interface SignatureSender {
-  sendSignature<R>(signature: Signature<never, R>, args: readonly unknown[], options: CallOptions): Promise<AsyncResult<R>>;
+  sendSignature<R>(
+    signature: Signature<never, R>,
+    args: readonly unknown[],
+    options: CallOptions,
+  ): Promise<AsyncResult<R>>;
   sendChord<R>(header: readonly Signature[], body: Signature<never, R>): Promise<AsyncResult<R>>;
 }
 
@@ -22,7 +26,13 @@ export class Signature<in Rest extends readonly unknown[] = never, out R = unkno
   /** @internal */
   readonly sender: SignatureSender;
 
-  constructor(sender: SignatureSender, task: string, args: readonly unknown[], options: CallOptions = {}, immutable = false) {
+  constructor(
+    sender: SignatureSender,
+    task: string,
+    args: readonly unknown[],
+    options: CallOptions = {},
+    immutable = false,
+  ) {
     this.sender = sender;
     this.task = task;
     this.args = args;
@@ -90,6 +100,7 @@ function wireOptions(options: CallOptions): Record<string, unknown> {
   put('serializer', options.serializer);
   put('compression', options.compression);
   put('shadow', options.shadow);
-  if (options.signal) throw new ConfigError("a signature cannot carry the option 'signal': it is not part of a message");
+  if (options.signal)
+    throw new ConfigError("a signature cannot carry the option 'signal': it is not part of a message");
   return wire;
 }

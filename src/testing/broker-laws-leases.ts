@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { setTimeout } from 'node:timers/promises';
 import type { Broker, Consumer, Delivery } from '../contracts/broker.ts';
 import type { ItemFailure } from '../contracts/common.ts';
 import { LeaseLostError } from '../errors.ts';
@@ -119,6 +120,25 @@ export const leaseLaws: readonly BrokerLaw[] = [
       const held = await takeOne(consumer);
       assert.deepEqual(await broker.extendMany([held], world.leaseMs), []);
       world.assertAttempt(await takeOne(consumer), 2);
+    },
+  },
+  {
+    name: 'a task that blocks the event loop past the end of its lease keeps it, where its renewal was due before',
+    // Elsewhere somebody else may be quicker.
+    needs: (world) => hasLeases(world) && !world.features.shared,
+    async check(world) {
+      const broker = await world.open();
+      await world.publish(broker, ['a']);
+      const consumer = await world.consume(broker, { leaseMs: world.leaseMs });
+      const held = await takeOne(consumer);
+      const other = await world.consume(broker);
+      const waiting = other.receive(1, 3 * world.leaseMs, new AbortController().signal);
+      const renewed = setTimeout(world.leaseMs / 2).then(() => broker.extendMany([held], 60_000));
+      const start = performance.now();
+      while (performance.now() - start < 2 * world.leaseMs);
+      assert.deepEqual(await renewed, []);
+      assert.deepEqual(await waiting, []);
+      assert.deepEqual(await consumer.ackMany([held]), []);
     },
   },
   ...lateLaws,

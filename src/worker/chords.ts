@@ -34,11 +34,19 @@ export class Chords {
   async arrive(arrivals: readonly Arrival[]): Promise<ItemFailure[]> {
     const joins = this.#results.backend?.joins;
     const failures: ItemFailure[] = [];
-    const byJoin = Map.groupBy(arrivals.map((arrival, index) => ({ arrival, index })), ({ arrival }) => arrival.joinId);
+    const byJoin = Map.groupBy(
+      arrivals.map((arrival, index) => ({ arrival, index })),
+      ({ arrival }) => arrival.joinId,
+    );
     for (const [joinId, members] of byJoin) {
       try {
-        if (!joins) throw new ConfigError('this result backend cannot count the members of chords, so the body will not run');
-        await this.#count(joins, joinId, members.map(({ arrival }) => arrival));
+        if (!joins)
+          throw new ConfigError('this result backend cannot count the members of chords, so the body will not run');
+        await this.#count(
+          joins,
+          joinId,
+          members.map(({ arrival }) => arrival),
+        );
       } catch (error) {
         for (const { index } of members) failures.push({ index, error: error as Error });
       }
@@ -48,7 +56,11 @@ export class Chords {
 
   async #count(joins: JoinStore, joinId: string, arrivals: readonly Arrival[]): Promise<void> {
     const { ttlMs } = this.#results;
-    const { count, size } = await joins.addMany(joinId, arrivals.map(({ part }) => part), ttlMs);
+    const { count, size } = await joins.addMany(
+      joinId,
+      arrivals.map(({ part }) => part),
+      ttlMs,
+    );
     const [arrival] = arrivals;
     if (size === undefined || count < size || !arrival) return;
     const parts = await joins.read(joinId);
@@ -66,7 +78,13 @@ export class Chords {
     const prepared = fromWire(this.#app, body, [values], message, id);
     if (!failed) return this.#publisher.publishMany([prepared], { retry: false });
     const error = new ChordError(`Dependency ${failed.taskId} raised ${describe(failed)}`);
-    await this.#results.store({ taskId: id, state: 'FAILURE', result: encodeError(error), children: [], dateDone: Date.now() });
+    await this.#results.store({
+      taskId: id,
+      state: 'FAILURE',
+      result: encodeError(error),
+      children: [],
+      dateDone: Date.now(),
+    });
     const errbacks = afterFailure(this.#app, prepared.message);
     if (errbacks.length > 0) await this.#publisher.publishMany(errbacks, { retry: false });
   }

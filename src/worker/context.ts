@@ -62,7 +62,8 @@ export class WorkerContext implements TaskContext {
   retry({ error, countdown, eta, maxRetries }: RetryOptions = {}): never {
     const { message } = this.#run;
     const { options } = this.#definition;
-    if (countdown !== undefined && !(countdown >= 0)) throw new ConfigError(`retry: expected a countdown of 0 or more seconds, got ${countdown}`);
+    if (countdown !== undefined && !(countdown >= 0))
+      throw new ConfigError(`retry: expected a countdown of 0 or more seconds, got ${countdown}`);
     const limit = maxRetries === undefined ? taskOption(options, 'maxRetries') : maxRetries;
     if (limit !== null && limit !== undefined && message.retries >= limit) {
       if (error !== undefined) throw error;
@@ -75,7 +76,8 @@ export class WorkerContext implements TaskContext {
   }
 
   async updateState(state: string, meta?: unknown): Promise<void> {
-    if (typeof state !== 'string' || state === '') throw new ConfigError(`updateState: expected the name of a state, got ${JSON.stringify(state)}`);
+    if (typeof state !== 'string' || state === '')
+      throw new ConfigError(`updateState: expected the name of a state, got ${JSON.stringify(state)}`);
     const results = await this.#app.results();
     if (!results.backend || this.#run.message.ignoreResult) return;
     await results.store({ taskId: this.#run.message.id, state, result: meta ?? null, children: [] });

@@ -25,7 +25,11 @@ export class Executor {
     const ended = (value: unknown): Outcome => ({ kind: 'success', value, children: running.children });
     try {
       const value = runAs(running, () => this.#body(run, definition, context));
-      return value instanceof Promise ? value.then(ended).catch(failed) : isThenable(value) ? Promise.resolve(value).then(ended, failed) : ended(value);
+      return value instanceof Promise
+        ? value.then(ended).catch(failed)
+        : isThenable(value)
+          ? Promise.resolve(value).then(ended, failed)
+          : ended(value);
     } catch (error) {
       return failed(error);
     }
@@ -33,7 +37,8 @@ export class Executor {
 
   #body(run: Run, definition: TaskDefinition, context: WorkerContext): unknown {
     const { message } = run;
-    const call = (args: readonly unknown[]) => (definition.options.bind ? definition.fn(context, ...args) : definition.fn(...args));
+    const call = (args: readonly unknown[]) =>
+      definition.options.bind ? definition.fn(context, ...args) : definition.fn(...args);
     // TypeScript callers have had their arguments checked by the compiler; others have not.
     const args = definition.bind(message.args, message.kwargs, message.lang !== 'ts');
     const track = definition.options.trackStarted ?? this.#app.config.taskTrackStarted;
@@ -44,7 +49,12 @@ export class Executor {
   async #started({ message }: Run, request: TaskRequest): Promise<void> {
     const results = await this.#app.results();
     if (!results.backend) return;
-    await results.store({ taskId: message.id, state: 'STARTED', result: { pid: process.pid, hostname: request.hostname }, children: [] });
+    await results.store({
+      taskId: message.id,
+      state: 'STARTED',
+      result: { pid: process.pid, hostname: request.hostname },
+      children: [],
+    });
   }
 
   #failed(error: unknown, definition: TaskDefinition, running: Running, signal: AbortSignal): Outcome {
@@ -52,7 +62,8 @@ export class Executor {
     if (error instanceof Retry) return { kind: 'retry', error: error.cause ?? error, dueAt: error.dueAt, children };
     if (error instanceof Ignore) return { kind: 'ignore' };
     if (error instanceof Reject) return { kind: 'reject', reason: error.message, requeue: error.requeue };
-    const stopped = signal.aborted && (signal.reason instanceof WorkerShutdownError || signal.reason instanceof LeaseLostError);
+    const stopped =
+      signal.aborted && (signal.reason instanceof WorkerShutdownError || signal.reason instanceof LeaseLostError);
     if (stopped) return { kind: 'release' };
     if (isAutoretried(error, definition)) {
       try {

@@ -53,7 +53,10 @@ export class Fetcher {
       } catch (error) {
         const passing = !(error instanceof LovageError) || error.retryable;
         const wait = backoffMs(failures++, { startMs: 100, maxMs: passing ? 5_000 : 30_000 });
-        logger.error({ error: error as Error }, `cannot receive messages, trying again in ${(wait / 1000).toFixed(1)} s`);
+        logger.error(
+          { error: error as Error },
+          `cannot receive messages, trying again in ${(wait / 1000).toFixed(1)} s`,
+        );
         await sleep(wait, signal);
       }
     }

@@ -1,13 +1,15 @@
 import type { LovageApp } from '../app/app.ts';
-import type { CallOptions } from '../app/task-options.ts';
 import { origin, type Prepared } from '../app/prepare.ts';
+import type { CallOptions } from '../app/task-options.ts';
 import { Signature } from '../canvas/signature.ts';
 import { derivedId, newId } from '../util/ids.ts';
 import type { TaskMessage, WireSignature } from '../wire/task-message.ts';
 
 /** What a finished task has sent after it. Ids are the same each time they are worked out, so that a repeated settlement sends recognisable copies. */
 export function afterSuccess(app: LovageApp, message: TaskMessage, value: unknown): Prepared[] {
-  const links = (message.link ?? []).map((link, i) => fromWire(app, link, [value], message, derivedId(message.id, 'link', i)));
+  const links = (message.link ?? []).map((link, i) =>
+    fromWire(app, link, [value], message, derivedId(message.id, 'link', i)),
+  );
   const next = message.chain?.at(-1);
   if (!next) return links;
   const step = fromWire(app, next, [value], message, derivedId(message.id, 'chain', message.chain?.length ?? 0));
@@ -40,9 +42,20 @@ export function again(app: LovageApp, message: TaskMessage, queue: string, dueAt
 }
 
 /** A signature off the wire, ready to send: partial arguments go in front (wire SPEC 7.1). */
-export function fromWire(app: LovageApp, wire: WireSignature, partial: readonly unknown[], parent: TaskMessage, fallbackId: string): Prepared {
+export function fromWire(
+  app: LovageApp,
+  wire: WireSignature,
+  partial: readonly unknown[],
+  parent: TaskMessage,
+  fallbackId: string,
+): Prepared {
   const args = wire.immutable ? wire.args : [...partial, ...wire.args];
-  const prepared = app.preparer.call(wire.task, args, callOptions(app, wire, fallbackId), app.tasks.get(wire.task)?.options);
+  const prepared = app.preparer.call(
+    wire.task,
+    args,
+    callOptions(app, wire, fallbackId),
+    app.tasks.get(wire.task)?.options,
+  );
   return { ...prepared, message: { ...prepared.message, rootId: parent.rootId, parentId: parent.id } };
 }
 
@@ -51,7 +64,8 @@ function callOptions(app: LovageApp, wire: WireSignature, fallbackId: string): C
   const o = wire.options;
   const text = (value: unknown) => (typeof value === 'string' && value !== '' ? value : undefined);
   const number = (value: unknown) => (typeof value === 'number' ? value : undefined);
-  const date = (value: unknown) => (value instanceof Date ? value : typeof value === 'string' ? new Date(value) : undefined);
+  const date = (value: unknown) =>
+    value instanceof Date ? value : typeof value === 'string' ? new Date(value) : undefined;
   return {
     kwargs: wire.kwargs,
     taskId: text(o.task_id) ?? fallbackId,

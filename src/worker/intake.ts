@@ -49,7 +49,13 @@ export class Intake {
       return { ...common, taskId: message.id, message, definition: this.#app.tasks.get(message.task) };
     } catch (error) {
       const { id } = peekTaskId(delivery.message);
-      return { ...common, taskId: id, message: undefined, definition: undefined, outcome: { kind: 'dead', error: error as Error } };
+      return {
+        ...common,
+        taskId: id,
+        message: undefined,
+        definition: undefined,
+        outcome: { kind: 'dead', error: error as Error },
+      };
     }
   }
 

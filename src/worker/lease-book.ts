@@ -33,12 +33,15 @@ export class LeaseBook {
 
   /** `beforeRenewal` may bring the book up to date. */
   start(beforeRenewal: () => void = () => {}, afterRenewal: () => void = () => {}): void {
-    this.#timer = setInterval(() => {
-      this.#renewing ??= this.#renew(beforeRenewal).finally(() => {
-        this.#renewing = undefined;
-        afterRenewal();
-      });
-    }, Math.max(10, this.#leaseMs / 6));
+    this.#timer = setInterval(
+      () => {
+        this.#renewing ??= this.#renew(beforeRenewal).finally(() => {
+          this.#renewing = undefined;
+          afterRenewal();
+        });
+      },
+      Math.max(10, this.#leaseMs / 6),
+    );
   }
 
   add(entries: readonly LeaseEntry[]): void {
@@ -73,7 +76,9 @@ export class LeaseBook {
       const other = [...failed.values()].find((error) => !(error instanceof LeaseLostError));
       if (other) this.#events.failed(`a lease could not be renewed, trying again: ${other.message}`);
     } catch (error) {
-      this.#events.failed(`leases could not be renewed, trying again: ${error instanceof Error ? error.message : String(error)}`);
+      this.#events.failed(
+        `leases could not be renewed, trying again: ${error instanceof Error ? error.message : String(error)}`,
+      );
     }
   }
 }

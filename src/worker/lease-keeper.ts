@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
-import type { Broker, Delivery } from '../contracts/broker.ts';
 import type { Logger } from '../app/logger.ts';
+import type { Broker, Delivery } from '../contracts/broker.ts';
 import { LeaseLostError } from '../errors.ts';
 import { LeaseBook, type LeaseEntry } from './lease-book.ts';
 import type { FromKeeper, KeeperData, ToKeeper } from './lease-thread.ts';
@@ -34,7 +34,10 @@ export class LeaseKeeper {
   async start(): Promise<void> {
     const { broker, leaseMs, logger } = this.#options;
     if (!broker.recipe) {
-      this.#book = new LeaseBook(broker, leaseMs, { lost: (keys) => this.#lost(keys), failed: (text) => logger.warn({}, text) });
+      this.#book = new LeaseBook(broker, leaseMs, {
+        lost: (keys) => this.#lost(keys),
+        failed: (text) => logger.warn({}, text),
+      });
       this.#book.start();
       return;
     }
@@ -51,7 +54,9 @@ export class LeaseKeeper {
         else logger.warn({}, message.text);
       });
     });
-    thread.on('error', (error) => logger.error({ error }, 'the lease keeper has died; leases are not renewed any more'));
+    thread.on('error', (error) =>
+      logger.error({ error }, 'the lease keeper has died; leases are not renewed any more'),
+    );
   }
 
   addMany(deliveries: readonly Delivery[]): void {
@@ -103,7 +108,10 @@ export class LeaseKeeper {
     for (const key of keys) {
       const delivery = this.#deliveries.get(key);
       if (!delivery) continue;
-      this.#options.onLost(delivery, new LeaseLostError('the lease of this message ran out; another worker may have it now'));
+      this.#options.onLost(
+        delivery,
+        new LeaseLostError('the lease of this message ran out; another worker may have it now'),
+      );
     }
   }
 }

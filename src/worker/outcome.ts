@@ -1,5 +1,5 @@
-import type { Delivery } from '../contracts/broker.ts';
 import type { TaskDefinition } from '../app/task.ts';
+import type { Delivery } from '../contracts/broker.ts';
 import type { TaskMessage } from '../wire/task-message.ts';
 
 /** One request to a pool. */
@@ -13,7 +13,12 @@ export interface Run {
 /** How a delivery ended. Each kind names what is stored and what becomes of the message. */
 export type Outcome =
   /** SUCCESS is stored, links are sent, the message is acked. `replayed`: it had succeeded in an earlier delivery. */
-  | { readonly kind: 'success'; readonly value: unknown; readonly children: readonly string[]; readonly replayed?: boolean }
+  | {
+      readonly kind: 'success';
+      readonly value: unknown;
+      readonly children: readonly string[];
+      readonly replayed?: boolean;
+    }
   /** FAILURE is stored, error links are sent, the message is acked (or rejected, if the task says so). */
   | { readonly kind: 'failure'; readonly error: unknown; readonly children: readonly string[] }
   /** The task is sent again with the same id, RETRY is stored, the message is acked. */

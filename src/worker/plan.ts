@@ -54,7 +54,9 @@ export class Planner {
     const { message } = held;
     if (!message?.chord || message.groupId === undefined) return undefined;
     const replayed = outcome.kind === 'success' && outcome.replayed;
-    const record = replayed ? this.#record(held, message, 'SUCCESS', outcome.value, []) : records.find(({ taskId }) => taskId === message.id);
+    const record = replayed
+      ? this.#record(held, message, 'SUCCESS', outcome.value, [])
+      : records.find(({ taskId }) => taskId === message.id);
     if (!record || !isFinished(record.state)) return undefined;
     const part = { key: message.id, index: message.groupIndex ?? 0, document: record.document };
     return { joinId: message.groupId, part, message, body: message.chord };
@@ -70,13 +72,19 @@ export class Planner {
       case 'retry':
         return this.#retry(held, outcome);
       case 'dead':
-        return { ...this.#failure(held, outcome.error, []), disposition: { kind: 'reject', reason: outcome.error.message } };
+        return {
+          ...this.#failure(held, outcome.error, []),
+          disposition: { kind: 'reject', reason: outcome.error.message },
+        };
       case 'revoked':
         return { ...nothing, records: this.#revoked(held, outcome.reason), disposition: ack };
       case 'ignore':
         return { ...nothing, disposition: ack };
       case 'reject':
-        return { ...nothing, disposition: outcome.requeue ? { kind: 'release' } : { kind: 'reject', reason: outcome.reason } };
+        return {
+          ...nothing,
+          disposition: outcome.requeue ? { kind: 'release' } : { kind: 'reject', reason: outcome.reason },
+        };
       case 'defer':
         return { ...nothing, disposition: { kind: 'defer', dueAt: outcome.dueAt } };
       case 'release':
@@ -128,7 +136,13 @@ export class Planner {
 
   #revoked(held: Held, reason: string): ResultRecord[] {
     if (held.taskId === undefined || !this.#results.backend || held.message?.ignoreResult) return [];
-    return [this.#results.encode({ ...this.#ended(held, held.taskId, []), state: 'REVOKED', result: encodeError(new TaskRevokedError(reason)) })];
+    return [
+      this.#results.encode({
+        ...this.#ended(held, held.taskId, []),
+        state: 'REVOKED',
+        result: encodeError(new TaskRevokedError(reason)),
+      }),
+    ];
   }
 
   #record(held: Held, message: TaskMessage, state: string, result: unknown, children: readonly string[]): ResultRecord {
@@ -139,15 +153,28 @@ export class Planner {
     return this.#errorRecord(held, taskId, 'FAILURE', error, children);
   }
 
-  #errorRecord(held: Held, taskId: string, state: 'FAILURE' | 'RETRY', error: unknown, children: readonly string[]): ResultRecord {
+  #errorRecord(
+    held: Held,
+    taskId: string,
+    state: 'FAILURE' | 'RETRY',
+    error: unknown,
+    children: readonly string[],
+  ): ResultRecord {
     const meta: ResultMeta = { ...this.#ended(held, taskId, children), state, result: encodeError(error) };
     const traceback = tracebackOf(error);
     const { dateDone, ...unfinished } = meta;
-    const full = { ...(state === 'RETRY' ? unfinished : { ...unfinished, ...(dateDone !== undefined && { dateDone }) }), ...(traceback !== undefined && { traceback }) };
+    const full = {
+      ...(state === 'RETRY' ? unfinished : { ...unfinished, ...(dateDone !== undefined && { dateDone }) }),
+      ...(traceback !== undefined && { traceback }),
+    };
     return this.#results.encode(full);
   }
 
-  #ended({ message, delivery }: Held, taskId: string, children: readonly string[]): Omit<ResultMeta, 'state' | 'result'> {
+  #ended(
+    { message, delivery }: Held,
+    taskId: string,
+    children: readonly string[],
+  ): Omit<ResultMeta, 'state' | 'result'> {
     const meta = { taskId, children: children.map((id) => [[id, null], null]), dateDone: Date.now() };
     if (!message) return meta;
     return {

@@ -99,7 +99,12 @@ export class Settler {
   async #publish(plans: Plan[], pick: (plan: Plan) => readonly Prepared[], deadline: number): Promise<Plan[]> {
     const items = plans.flatMap((plan) => pick(plan).map((prepared) => ({ plan, prepared })));
     if (items.length === 0) return plans;
-    const lost = await this.#persist('send', items, (some) => this.#send(some.map(({ prepared }) => prepared)), deadline);
+    const lost = await this.#persist(
+      'send',
+      items,
+      (some) => this.#send(some.map(({ prepared }) => prepared)),
+      deadline,
+    );
     const stuck = new Set([...lost].map(({ plan }) => plan));
     return plans.filter((plan) => !stuck.has(plan));
   }
@@ -119,7 +124,11 @@ export class Settler {
     const items = plans.flatMap((plan) => plan.records.map((record) => ({ plan, record })));
     if (items.length === 0 || !results.backend) return plans;
     const { backend } = results;
-    const store = (some: readonly { record: ResultRecord }[]) => backend.storeMany(some.map(({ record }) => record), results.ttlMs);
+    const store = (some: readonly { record: ResultRecord }[]) =>
+      backend.storeMany(
+        some.map(({ record }) => record),
+        results.ttlMs,
+      );
     const lost = await this.#persist('store', items, store, deadline);
     const stuck = new Set([...lost].map(({ plan }) => plan));
     return plans.filter((plan) => !stuck.has(plan));
@@ -128,7 +137,12 @@ export class Settler {
   async #arrive(plans: Plan[], deadline: number): Promise<Plan[]> {
     const items = plans.flatMap((plan) => (plan.arrival ? [{ plan, arrival: plan.arrival }] : []));
     if (items.length === 0) return plans;
-    const lost = await this.#persist('join', items, (some) => this.#chords.arrive(some.map(({ arrival }) => arrival)), deadline);
+    const lost = await this.#persist(
+      'join',
+      items,
+      (some) => this.#chords.arrive(some.map(({ arrival }) => arrival)),
+      deadline,
+    );
     const stuck = new Set([...lost].map(({ plan }) => plan));
     return plans.filter((plan) => !stuck.has(plan));
   }
@@ -144,13 +158,21 @@ export class Settler {
     await this.#persist(
       'reject',
       of('reject'),
-      (some) => consumer.rejectMany(deliveries(some), some.map(({ disposition }) => (disposition.kind === 'reject' ? disposition.reason : ''))),
+      (some) =>
+        consumer.rejectMany(
+          deliveries(some),
+          some.map(({ disposition }) => (disposition.kind === 'reject' ? disposition.reason : '')),
+        ),
       deadline,
     );
     await this.#persist(
       'defer',
       of('defer'),
-      (some) => consumer.deferMany(deliveries(some), some.map(({ disposition }) => (disposition.kind === 'defer' ? disposition.dueAt : 0))),
+      (some) =>
+        consumer.deferMany(
+          deliveries(some),
+          some.map(({ disposition }) => (disposition.kind === 'defer' ? disposition.dueAt : 0)),
+        ),
       deadline,
     );
   }
@@ -188,7 +210,10 @@ export class Settler {
     this.#failures += count;
     const { logger } = this.#parts.app;
     if (error instanceof LeaseLostError) {
-      logger.warn({ what, error }, 'a message was taken from this worker: its lease ran out before it was settled, and it may run again');
+      logger.warn(
+        { what, error },
+        'a message was taken from this worker: its lease ran out before it was settled, and it may run again',
+      );
     } else {
       logger.error({ what, count, error }, 'a message could not be settled; it will be delivered again');
     }

@@ -1,6 +1,7 @@
 import type { LovageApp } from '../app/app.ts';
+import type { Logger } from '../app/logger.ts';
 import { saferepr } from '../wire/saferepr.ts';
-import type { Held, Settlement } from './outcome.ts';
+import type { Held, Outcome, Settlement } from './outcome.ts';
 import type { WorkerCounts } from './worker.ts';
 
 /** Tells people and counts what happens to tasks, in Celery's words. */
@@ -18,37 +19,58 @@ export class TaskLog {
   }
 
   settled({ held, outcome }: Settlement): void {
-    const { logger } = this.#app;
+    this.#count(outcome);
     const seconds = (Date.now() - held.receivedAt) / 1000;
     const name = `Task ${held.message?.shadow ?? held.message?.task ?? 'unreadable'}[${held.taskId ?? 'no id'}]`;
-    switch (outcome.kind) {
-      case 'success':
-        this.#counts.succeeded += 1;
-        return logger.info({ seconds, result: outcome.value === undefined ? undefined : saferepr(outcome.value, 80) }, `${name} succeeded`);
-      case 'failure': {
-        this.#counts.failed += 1;
-        const expected = (held.definition?.options.throws ?? []).some((c) => outcome.error instanceof c);
-        if (expected) return logger.info({ seconds }, `${name} raised expected: ${String(outcome.error)}`);
-        return logger.error({ seconds, error: outcome.error }, `${name} raised unexpected: ${String(outcome.error)}`);
-      }
-      case 'retry':
-        this.#counts.retried += 1;
-        return logger.info({ inSeconds: Math.max(0, (outcome.dueAt - Date.now()) / 1000) }, `${name} retry: ${String(outcome.error)}`);
-      case 'revoked':
-        this.#counts.revoked += 1;
-        return logger.info({}, `Discarding ${outcome.reason} task: ${name}`);
-      case 'dead':
-        this.#counts.dead += 1;
-        return logger.error({ queue: held.delivery.queue, code: 'code' in outcome.error ? outcome.error.code : undefined }, `${name} goes to the dead letters: ${outcome.error.message}`);
-      case 'reject':
-        if (!outcome.requeue) this.#counts.dead += 1;
-        return logger.info({}, `${name} rejected${outcome.requeue ? ' and requeued' : ''}: ${outcome.reason}`);
-      case 'ignore':
-        return logger.info({ seconds }, `${name} ignored`);
-      case 'defer':
-        return logger.debug({ until: new Date(outcome.dueAt).toISOString() }, `${name} parked`);
-      case 'release':
-        return logger.info({}, `${name} given back`);
+    const { level, fields, text } = describe(held, outcome, seconds);
+    this.#app.logger[level](fields, `${name} ${text}`);
+  }
+
+  #count(outcome: Outcome): void {
+    const counts = this.#counts;
+    if (outcome.kind === 'success') counts.succeeded += 1;
+    else if (outcome.kind === 'failure') counts.failed += 1;
+    else if (outcome.kind === 'retry') counts.retried += 1;
+    else if (outcome.kind === 'revoked') counts.revoked += 1;
+    else if (outcome.kind === 'dead' || (outcome.kind === 'reject' && !outcome.requeue)) counts.dead += 1;
+  }
+}
+
+interface Line {
+  readonly level: keyof Logger;
+  readonly fields: object;
+  readonly text: string;
+}
+
+function describe({ definition, delivery }: Held, outcome: Outcome, seconds: number): Line {
+  const info = (text: string, fields: object = {}): Line => ({ level: 'info', fields, text });
+  switch (outcome.kind) {
+    case 'success':
+      return info('succeeded', {
+        seconds,
+        ...(outcome.value !== undefined && { result: saferepr(outcome.value, 80) }),
+      });
+    case 'failure': {
+      const { error } = outcome;
+      const expected = (definition?.options.throws ?? []).some((errorClass) => error instanceof errorClass);
+      if (expected) return info(`raised expected: ${String(error)}`, { seconds });
+      return { level: 'error', fields: { seconds, error }, text: `raised unexpected: ${String(error)}` };
     }
+    case 'retry':
+      return info(`retry: ${String(outcome.error)}`, { inSeconds: Math.max(0, (outcome.dueAt - Date.now()) / 1000) });
+    case 'revoked':
+      return info(`discarded: ${outcome.reason}`);
+    case 'dead': {
+      const fields = { queue: delivery.queue, ...('code' in outcome.error && { code: outcome.error.code }) };
+      return { level: 'error', fields, text: `goes to the dead letters: ${outcome.error.message}` };
+    }
+    case 'reject':
+      return info(`rejected${outcome.requeue ? ' and requeued' : ''}: ${outcome.reason}`);
+    case 'ignore':
+      return info('ignored', { seconds });
+    case 'defer':
+      return { level: 'debug', fields: { until: new Date(outcome.dueAt).toISOString() }, text: 'parked until due' };
+    case 'release':
+      return info('given back');
   }
 }

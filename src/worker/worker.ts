@@ -2,8 +2,8 @@ import { hostname } from 'node:os';
 import type { LovageApp } from '../app/app.ts';
 import type { Consumer, Delivery } from '../contracts/broker.ts';
 import type { PoolOutcome } from '../contracts/pool.ts';
-import { ConfigError, type LeaseLostError, WorkerShutdownError } from '../errors.ts';
 import { listenForControl } from '../control/responder.ts';
+import { ConfigError, type LeaseLostError, WorkerShutdownError } from '../errors.ts';
 import { AsyncPool } from '../pools/async.ts';
 import { checkOptions, kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
 import { sleep } from '../util/sleep.ts';
@@ -19,9 +19,15 @@ import { TaskLog } from './task-log.ts';
 export const workerOptionTable = {
   queues: option({ kind: kinds.texts, doc: 'Queues to consume. Without it: taskQueues, or the default queue.' }),
   concurrency: option({ kind: kinds.int(1, 100_000), doc: 'Overrides workerConcurrency.' }),
-  pool: option<'async'>({ kind: kinds.custom("'async' (the only pool of this version)", (v) => v === 'async'), doc: 'Overrides workerPool.' }),
+  pool: option<'async'>({
+    kind: kinds.custom("'async' (the only pool of this version)", (v) => v === 'async'),
+    doc: 'Overrides workerPool.',
+  }),
   prefetchMultiplier: option({ kind: kinds.int(1, 1000), doc: 'Overrides workerPrefetchMultiplier.' }),
-  name: option({ kind: kinds.text, doc: "Node name; `%h` is the host, `%n` the name, `%d` the domain. Default 'celery@%h'." }),
+  name: option({
+    kind: kinds.text,
+    doc: "Node name; `%h` is the host, `%n` the name, `%d` the domain. Default 'celery@%h'.",
+  }),
   shutdownTimeout: option({ kind: kinds.seconds(), doc: 'Overrides workerShutdownTimeout, in seconds.' }),
 } satisfies OptionTable;
 
@@ -108,10 +114,23 @@ export class Worker {
     const { broker, publisher, results } = await this.app.connections();
     await broker.declareMany(this.queues.map((name) => ({ name })));
     const leaseMs = broker.features.leaseMs;
-    const leases = new LeaseKeeper({ broker, leaseMs: leaseMs ?? Number.MAX_SAFE_INTEGER, onLost: this.#leaseLost, logger: this.app.logger });
+    const leases = new LeaseKeeper({
+      broker,
+      leaseMs: leaseMs ?? Number.MAX_SAFE_INTEGER,
+      onLost: this.#leaseLost,
+      logger: this.app.logger,
+    });
     if (leaseMs !== undefined) await leases.start();
     const consumer = await broker.consume(this.queues);
-    const settler = new Settler({ app: this.app, consumer, publisher, results, leases, hostname: this.hostname, patienceMs: leaseMs ?? 30_000 });
+    const settler = new Settler({
+      app: this.app,
+      consumer,
+      publisher,
+      results,
+      leases,
+      hostname: this.hostname,
+      patienceMs: leaseMs ?? 30_000,
+    });
     const executor = new Executor(this.app, this.hostname);
     const pool = new AsyncPool<Run, Outcome>({
       slots: this.concurrency,
@@ -126,7 +145,15 @@ export class Worker {
       logger: this.app.logger,
     });
     const control = broker.bus && (await listenForControl(broker.bus, this.hostname));
-    this.#parts = { intake: new Intake(this.app, results), pool, settler, leases, consumer, fetcher, stopControl: control ?? (async () => {}) };
+    this.#parts = {
+      intake: new Intake(this.app, results),
+      pool,
+      settler,
+      leases,
+      consumer,
+      fetcher,
+      stopControl: control ?? (async () => {}),
+    };
     fetcher.start();
   }
 
@@ -152,8 +179,12 @@ export class Worker {
   async #abandon({ pool, settler }: Parts): Promise<number> {
     const unfinished = pool.running;
     if (unfinished === 0) return 0;
-    this.app.logger.warn({ running: unfinished }, 'the grace time is over: aborting what still runs and giving it back');
-    for (const jobId of this.#held.keys()) pool.cancel(jobId, new WorkerShutdownError('the worker is stopping; the task will run again elsewhere'));
+    this.app.logger.warn(
+      { running: unfinished },
+      'the grace time is over: aborting what still runs and giving it back',
+    );
+    for (const jobId of this.#held.keys())
+      pool.cancel(jobId, new WorkerShutdownError('the worker is stopping; the task will run again elsewhere'));
     await Promise.race([pool.drained(), sleep(200)]);
     const stuck = [...this.#held.values()];
     this.#held.clear();

@@ -2,7 +2,16 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { ConfigError, fromCelerySettings, Lovage, MessageTooLargeError, NotSupportedError, SerializationError, TaskRegistryError, type WireMessage } from '../../src/index.ts';
+import {
+  ConfigError,
+  fromCelerySettings,
+  Lovage,
+  MessageTooLargeError,
+  NotSupportedError,
+  SerializationError,
+  TaskRegistryError,
+  type WireMessage,
+} from '../../src/index.ts';
 import { Playground, quiet } from '../support/in-memory.ts';
 import { until } from '../support/workplace.ts';
 
@@ -30,8 +39,16 @@ const bad: readonly (readonly [name: string, message: WireMessage, told: RegExp]
   ['arguments that are no list', message({ body: body([{ x: 1 }, {}, embed]) }), /args.*list/],
   ['keyword arguments that are no map', message({ body: body([[], [1], embed]) }), /kwargs/],
   ['a body that is no triple', message({ body: body({ hello: 1 }) }), /expected/i],
-  ['a content type that is not accepted', message({ contentType: 'application/x-yaml', body: Buffer.from('- [1]\n- {}\n- {}\n') }), /application\/x-yaml.*application\/json/s],
-  ['pickle', message({ contentType: 'application/x-python-serialize', contentEncoding: 'binary' }), /pickle.*task_serializer/is],
+  [
+    'a content type that is not accepted',
+    message({ contentType: 'application/x-yaml', body: Buffer.from('- [1]\n- {}\n- {}\n') }),
+    /application\/x-yaml.*application\/json/s,
+  ],
+  [
+    'pickle',
+    message({ contentType: 'application/x-python-serialize', contentEncoding: 'binary' }),
+    /pickle.*task_serializer/is,
+  ],
   ['an unknown compression', message({}, { compression: 'application/x-rot13' }), /rot13/],
   ['compressed bytes that are none', message({}, { compression: 'application/x-gzip' }), /zlib data.*incorrect header/],
   ['an ETA that is no time', message({}, { eta: 'tomorrow' }), /eta/],
@@ -39,22 +56,25 @@ const bad: readonly (readonly [name: string, message: WireMessage, told: RegExp]
 ];
 
 describe('messages that cannot be run', () => {
-  test.each(bad)('%s: parked with the reason, its caller is told, and the worker goes on', async (_name, wire, told) => {
-    await using play = new Playground();
-    const add = play.app.task('tasks.add', (x: number, y: number) => x + y);
-    const broker = await play.app.broker();
-    await broker.publishMany([{ queue: 'celery', message: wire }]);
-    const good = await add.delay(20, 22);
-    await play.work();
-    expect(await good.get({ timeout: 5 })).toBe(42);
-    await expect(play.app.result(id).get({ timeout: 5 })).rejects.toThrow(told);
-    const [letter] = await until(async () => {
-      const letters = await broker.deadLetters.list();
-      return letters.length > 0 && letters;
-    });
-    expect(letter?.reason).toMatch(told);
-    expect(Buffer.from(letter?.message.body ?? []).equals(Buffer.from(wire.body))).toBe(true);
-  });
+  test.each(bad)(
+    '%s: parked with the reason, its caller is told, and the worker goes on',
+    async (_name, wire, told) => {
+      await using play = new Playground();
+      const add = play.app.task('tasks.add', (x: number, y: number) => x + y);
+      const broker = await play.app.broker();
+      await broker.publishMany([{ queue: 'celery', message: wire }]);
+      const good = await add.delay(20, 22);
+      await play.work();
+      expect(await good.get({ timeout: 5 })).toBe(42);
+      await expect(play.app.result(id).get({ timeout: 5 })).rejects.toThrow(told);
+      const [letter] = await until(async () => {
+        const letters = await broker.deadLetters.list();
+        return letters.length > 0 && letters;
+      });
+      expect(letter?.reason).toMatch(told);
+      expect(Buffer.from(letter?.message.body ?? []).equals(Buffer.from(wire.body))).toBe(true);
+    },
+  );
 
   test('a message without id or task is parked too', async () => {
     await using play = new Playground();
@@ -138,7 +158,11 @@ describe('options that are wrong', () => {
     ['a wrong type', () => app({ resultExpires: '1d' }), /'resultExpires'.*expected a number of seconds.*got "1d"/],
     ['an unknown pool', () => app({ workerPool: 'prefork' }), /'workerPool'.*async/],
     ['no name', () => new Lovage(''), /needs a name/],
-    ['an unknown task option', () => play().task('a', { maxRetry: 1 } as never, () => 1), /task 'a' has no option 'maxRetry'; did you mean 'maxRetries'/],
+    [
+      'an unknown task option',
+      () => play().task('a', { maxRetry: 1 } as never, () => 1),
+      /task 'a' has no option 'maxRetry'; did you mean 'maxRetries'/,
+    ],
     ['a task that is no function', () => play().task('a', {}, 5 as never), /expected a function last, got number/],
   ])('%s', (_name, make, told) => {
     expect(make).toThrow(ConfigError);
@@ -183,7 +207,9 @@ describe('options that are wrong', () => {
 
   test('an unknown option in a URL suggests the nearest', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'lovage-'));
-    await expect(app({ broker: `sqlite://${folder}/x.db?visibilityTimout=5` }).broker()).rejects.toThrow(/visibilityTimout.*visibilityTimeout/);
+    await expect(app({ broker: `sqlite://${folder}/x.db?visibilityTimout=5` }).broker()).rejects.toThrow(
+      /visibilityTimout.*visibilityTimeout/,
+    );
     rmSync(folder, { recursive: true });
   });
 
@@ -203,7 +229,12 @@ describe('settings from elsewhere', () => {
       CELERYD_CONCURRENCY: 3,
       cassandra_table: 'x',
     });
-    expect(options).toEqual({ broker: 'sqlite:///x.db', backend: false, taskDefaultQueue: 'main', workerConcurrency: 3 });
+    expect(options).toEqual({
+      broker: 'sqlite:///x.db',
+      backend: false,
+      taskDefaultQueue: 'main',
+      workerConcurrency: 3,
+    });
     expect(warnings).toEqual([expect.stringContaining("'cassandra_table' is ignored")]);
     expect(() => fromCelerySettings({ broker_uri: 'x' })).toThrow(/no setting 'broker_uri'; did you mean 'broker_url'/);
   });

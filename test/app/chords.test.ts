@@ -65,7 +65,9 @@ describe('a chord', () => {
   test('refuses members whose results are ignored, and applications that keep none', async () => {
     await using play = new Playground();
     const { add, sum } = shop(play);
-    await expect(chord([add.s(1, 1).set({ ignoreResult: true })], sum.s()).delay()).rejects.toThrow(/member of a chord/);
+    await expect(chord([add.s(1, 1).set({ ignoreResult: true })], sum.s()).delay()).rejects.toThrow(
+      /member of a chord/,
+    );
     await using none = new Playground({ backend: false });
     const other = shop(none);
     await expect(chord([other.add.s(1, 1)], other.sum.s()).delay()).rejects.toThrow(/keeps no results/);

@@ -1,6 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { currentTask, Ignore, MaxRetriesExceededError, Reject, RemoteTaskError, TaskRevokedError, TimeoutError } from '../../src/index.ts';
+import {
+  currentTask,
+  Ignore,
+  MaxRetriesExceededError,
+  Reject,
+  RemoteTaskError,
+  TaskRevokedError,
+  TimeoutError,
+} from '../../src/index.ts';
 import { Playground } from '../support/in-memory.ts';
 import { until } from '../support/workplace.ts';
 
@@ -17,7 +25,13 @@ describe('a task and its result', () => {
     expect(await result.state).toBe('PENDING');
     await play.work();
     expect(await result.get({ timeout: 5 })).toBe(5);
-    expect([await result.state, await result.ready(), await result.successful(), await result.failed(), await result.info]).toEqual(['SUCCESS', true, true, false, 5]);
+    expect([
+      await result.state,
+      await result.ready(),
+      await result.successful(),
+      await result.failed(),
+      await result.info,
+    ]).toEqual(['SUCCESS', true, true, false, 5]);
   });
 
   test('a task can be called directly, as the function it is', async () => {
@@ -49,7 +63,9 @@ describe('a task and its result', () => {
     const add = play.app.task('tasks.add', (x: number, y: number) => x + y);
     await play.work();
     const results = await add.applyMany(Array.from({ length: 1200 }, (_, i) => [i, 1] as [number, number]));
-    expect(await Promise.all(results.map((r) => r.get({ timeout: 10 })))).toEqual(Array.from({ length: 1200 }, (_, i) => i + 1));
+    expect(await Promise.all(results.map((r) => r.get({ timeout: 10 })))).toEqual(
+      Array.from({ length: 1200 }, (_, i) => i + 1),
+    );
   });
 
   test('sendTask needs no code of the task here, and finds it by name', async () => {
@@ -81,16 +97,19 @@ describe('a task and its result', () => {
     expect([await result.state, await result.failed()]).toEqual(['FAILURE', true]);
   });
 
-  test.each(['just text', undefined, null, 7, { code: 1 }])('a task that throws %j fails, and the worker goes on', async (thrown) => {
-    await using play = new Playground();
-    const bad = play.app.task('tasks.bad', () => {
-      throw thrown;
-    });
-    const add = play.app.task('tasks.add', (x: number, y: number) => x + y);
-    await play.work();
-    await expect((await bad.delay()).get({ timeout: 5 })).rejects.toThrow();
-    expect(await (await add.delay(1, 1)).get({ timeout: 5 })).toBe(2);
-  });
+  test.each(['just text', undefined, null, 7, { code: 1 }])(
+    'a task that throws %j fails, and the worker goes on',
+    async (thrown) => {
+      await using play = new Playground();
+      const bad = play.app.task('tasks.bad', () => {
+        throw thrown;
+      });
+      const add = play.app.task('tasks.add', (x: number, y: number) => x + y);
+      await play.work();
+      await expect((await bad.delay()).get({ timeout: 5 })).rejects.toThrow();
+      expect(await (await add.delay(1, 1)).get({ timeout: 5 })).toBe(2);
+    },
+  );
 
   test('get() gives up after its timeout, or when its signal aborts; the task goes on', async () => {
     await using play = new Playground();
@@ -130,8 +149,15 @@ describe('a task and its result', () => {
 describe('inside a task', () => {
   test('the context tells who is asking, and currentTask() is the same anywhere below', async () => {
     await using play = new Playground();
-    const below = async () => (await Promise.resolve(), currentTask()?.request.id);
-    const who = play.app.task('tasks.who', { bind: true }, async (self) => ({ ...self.request, args: [...self.request.args], below: await below() }));
+    const below = async () => {
+      await Promise.resolve();
+      return currentTask()?.request.id;
+    };
+    const who = play.app.task('tasks.who', { bind: true }, async (self) => ({
+      ...self.request,
+      args: [...self.request.args],
+      below: await below(),
+    }));
     await play.work();
     const result = await who.applyAsync([], { headers: { tenant: 'acme' }, queue: 'celery', priority: 3 });
     expect(await result.get({ timeout: 5 })).toMatchObject({
@@ -251,7 +277,13 @@ describe('retries', () => {
     let runs = 0;
     const auto = play.app.task(
       'tasks.auto',
-      { autoretryFor: [ShopError], dontAutoretryFor: [Fatal], maxRetries: 5, retryBackoff: 0.001, retryBackoffMax: 0.01 },
+      {
+        autoretryFor: [ShopError],
+        dontAutoretryFor: [Fatal],
+        maxRetries: 5,
+        retryBackoff: 0.001,
+        retryBackoffMax: 0.01,
+      },
       (fatal: boolean) => {
         runs += 1;
         if (fatal) throw new Fatal('no');
@@ -300,7 +332,10 @@ describe('time', () => {
 
 describe('where tasks go', () => {
   test('a call beats the task, the task beats the routes, the routes beat the default', async () => {
-    await using play = new Playground({ taskRoutes: { 'mail.*': { queue: 'mail', priority: 4 } }, taskDefaultQueue: 'main' });
+    await using play = new Playground({
+      taskRoutes: { 'mail.*': { queue: 'mail', priority: 4 } },
+      taskDefaultQueue: 'main',
+    });
     const plain = play.app.task('plain', () => 0);
     const routed = play.app.task('mail.send', () => 0);
     const own = play.app.task('mail.own', { queue: 'own' }, () => 0);

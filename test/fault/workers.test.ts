@@ -4,10 +4,15 @@ import { kill, until, Workplace } from '../support/workplace.ts';
 const lease = '?visibilityTimeout=0.6';
 
 describe('workers that die', () => {
-  test('10,000 tasks, two workers, one killed every second: every effect happens, every result is there, nothing is left', { timeout: 120_000 }, async () => {
+  test('10,000 tasks, two workers, one killed every second: every effect happens, every result is there, nothing is left', {
+    timeout: 120_000,
+  }, async () => {
     await using place = new Workplace('?visibilityTimeout=1');
     const total = 10_000;
-    const results = await place.app.sendMany('tasks.slowEffect', Array.from({ length: total }, (_, i) => [i]));
+    const results = await place.app.sendMany(
+      'tasks.slowEffect',
+      Array.from({ length: total }, (_, i) => [i]),
+    );
     const workers = await Promise.all([place.worker(), place.worker()]);
     const broker = await place.app.broker();
     let kills = 0;
@@ -38,7 +43,10 @@ describe('workers that die', () => {
     await using place = new Workplace(lease);
     await place.worker();
     await place.worker();
-    const results = await Promise.all([place.app.sendTask('tasks.nap', ['nap', 1900]), place.app.sendTask('tasks.block', ['block', 1900])]);
+    const results = await Promise.all([
+      place.app.sendTask('tasks.nap', ['nap', 1900]),
+      place.app.sendTask('tasks.block', ['block', 1900]),
+    ]);
     for (const result of results) await result.get({ timeout: 20 });
     expect(place.notes().toSorted()).toEqual(['begin block', 'begin nap', 'end block', 'end nap']);
   });
@@ -54,7 +62,9 @@ describe('workers that die', () => {
     expect(place.notes()).toEqual(['begin one', 'begin one', 'end one']);
   });
 
-  test('a task that kills every worker ends in the dead letters, with a FAILURE for its caller', { timeout: 60_000 }, async () => {
+  test('a task that kills every worker ends in the dead letters, with a FAILURE for its caller', {
+    timeout: 60_000,
+  }, async () => {
     await using place = new Workplace('?visibilityTimeout=0.3');
     const result = await place.app.sendTask('tasks.crash', ['boom']);
     for (let i = 0; i < 3; i += 1) {
@@ -109,7 +119,11 @@ describe('workers that are told to stop', () => {
   test('messages that have not begun go back at once', async () => {
     await using place = new Workplace('?visibilityTimeout=60');
     const worker = await place.worker({ TEST_CONCURRENCY: '1' });
-    await place.app.sendMany('tasks.nap', [['a', 600], ['b', 600], ['c', 600]]);
+    await place.app.sendMany('tasks.nap', [
+      ['a', 600],
+      ['b', 600],
+      ['c', 600],
+    ]);
     await until(() => place.notes().includes('begin a'));
     expect(await kill(worker, 'SIGTERM')).toBe(0);
     const [depth] = await (await place.app.broker()).countMany(['celery']);

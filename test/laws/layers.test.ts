@@ -57,14 +57,17 @@ describe('the floors of the house', () => {
     const wrong = imports().filter(({ from, to }) => {
       if (!/^(brokers|backends)\//.test(from)) return false;
       const scheme = from.split('/')[1]?.replace(/\.ts$/, '').split('-')[0] ?? '';
-      if (/^(brokers|backends)\//.test(to)) return !to.split('/')[1]?.startsWith(scheme) || folderOf(from) !== folderOf(to);
+      if (/^(brokers|backends)\//.test(to))
+        return !to.split('/')[1]?.startsWith(scheme) || folderOf(from) !== folderOf(to);
       return to.startsWith('stores/') && !to.startsWith(`stores/${scheme}`);
     });
     expect(wrong).toEqual([]);
   });
 
   test('importing lovage loads no driver: only drivers.ts names them, and lazily', () => {
-    const named = imports().filter(({ from, to }) => /^(brokers|backends|stores)\//.test(to) && !/^(brokers|backends|stores)\//.test(from));
+    const named = imports().filter(
+      ({ from, to }) => /^(brokers|backends|stores)\//.test(to) && !/^(brokers|backends|stores)\//.test(from),
+    );
     expect(new Set(named.map(({ from }) => from))).toEqual(new Set(['drivers.ts']));
     expect(readFileSync(join(src, 'drivers.ts'), 'utf8')).not.toMatch(/^import (?!type)/m);
   });

@@ -81,7 +81,8 @@ export const unserializable = app.task('tasks.unserializable', (kind: 'bigint' |
 
 export const flaky = app.task('tasks.flaky', { bind: true, maxRetries: 3 }, (self, failures: number) => {
   note(`run ${self.request.retries}`);
-  if (self.request.retries < failures) throw self.retry({ countdown: 0, error: new ShopError(`try ${self.request.retries}`) });
+  if (self.request.retries < failures)
+    throw self.retry({ countdown: 0, error: new ShopError(`try ${self.request.retries}`) });
   return self.request.retries;
 });
 

@@ -39,7 +39,10 @@ export class Workplace implements AsyncDisposable {
     });
     this.#children.add(child);
     const ready = new Promise<void>((resolve, reject) => {
-      createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (line) => line === 'ready' && resolve());
+      createInterface({ input: child.stdout as NodeJS.ReadableStream }).on(
+        'line',
+        (line) => line === 'ready' && resolve(),
+      );
       child.once('exit', (code) => reject(new Error(`the worker ended with ${code} before it was ready`)));
     });
     await ready;

@@ -1,0 +1,80 @@
+import { join } from 'node:path';
+import { Command, InvalidArgumentError } from 'commander';
+import { nearest } from '../src/util/nearest.ts';
+import { type Target, targets } from './stage.ts';
+import { type WorkloadName, workloads } from './workloads.ts';
+
+/** What the command line says. */
+export interface BenchOptions {
+  readonly only: readonly Target[];
+  readonly workloads: readonly WorkloadName[];
+  readonly repeats: number;
+  readonly n: number;
+  readonly concurrency: number;
+  readonly json: boolean;
+  readonly save: boolean;
+  readonly name: string;
+  readonly results: string;
+}
+
+const results = join(import.meta.dirname, 'results');
+
+/** Reads the command line; ends the process with a message where it is wrong. */
+export function readOptions(args: readonly string[]): BenchOptions {
+  const command = new Command('bench')
+    .description('Measures Lovage on this machine: workloads W1 to W7 of bench/README.md.')
+    .option('--only <targets>', `what to measure: ${Object.keys(targets).join(',')}`, listOf(targets), keysOf(targets))
+    .option(
+      '--workloads <names>',
+      `which workloads: ${Object.keys(workloads).join(',')}`,
+      listOf(workloads),
+      keysOf(workloads),
+    )
+    .option('--repeats <count>', 'times each is run, in turn (default 3, with --quick 1)', positive)
+    .option('--n <count>', 'no-op tasks; other sizes follow in proportion (default 10000, with --quick 1000)', positive)
+    .option('--concurrency <count>', 'runs at once in the worker', positive, 100)
+    .option('--quick', 'small sizes: a first look in half a minute', false)
+    .option('--json', 'print JSON only', false)
+    .option('--save', 'keep the results under bench/results/saved/, which git does not ignore', false)
+    .option('--name <name>', 'of the file: <date>-<name>.json', fileName, 'local')
+    .option('--results <folder>', 'where to write it', results)
+    .allowExcessArguments(false)
+    .showHelpAfterError('(--help lists the options)');
+  const { quick, repeats, n, ...given } = command.parse(args, { from: 'user' }).opts();
+  const folder = given.save ? join(given.results, 'saved') : given.results;
+  return {
+    ...given,
+    results: folder,
+    repeats: repeats ?? (quick ? 1 : 3),
+    n: n ?? (quick ? 1000 : 10_000),
+  } as BenchOptions;
+}
+
+function keysOf<Name extends string>(table: Readonly<Record<Name, unknown>>): Name[] {
+  return Object.keys(table) as Name[];
+}
+
+/** Reads `a,b`, each a key of the table, in the order of the table. */
+function listOf(table: Readonly<Record<string, unknown>>) {
+  return (text: string): string[] => {
+    const names = text.split(',').map((name) => name.trim().toLowerCase());
+    for (const name of names) {
+      if (Object.hasOwn(table, name)) continue;
+      const close = nearest(name, Object.keys(table));
+      throw new InvalidArgumentError(
+        `There is no '${name}'; ${close ? `did you mean '${close}'?` : `there are ${Object.keys(table).join(', ')}.`}`,
+      );
+    }
+    return Object.keys(table).filter((name) => names.includes(name));
+  };
+}
+
+function positive(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('Expected a whole number from 1 up.');
+  return Number(text);
+}
+
+function fileName(text: string): string {
+  if (!/^[\w.-]+$/.test(text)) throw new InvalidArgumentError('Expected letters, digits, dots, dashes.');
+  return text;
+}
