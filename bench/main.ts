@@ -18,7 +18,7 @@ const machine = thisMachine();
 const sizes = sizesFor(options.n, options.concurrency, roundsFor(20));
 const scratch = mkdtempSync(join(tmpdir(), 'lovage-bench-'));
 let running: ChildProcess | undefined;
-process.once('exit', () => rmSync(scratch, { recursive: true, force: true }));
+process.once('exit', () => rmSync(scratch, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 }));
 for (const [signal, status] of [
   ['SIGINT', 130],
   ['SIGTERM', 143],

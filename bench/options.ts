@@ -1,6 +1,5 @@
 import { join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
-import { nearest } from '../src/util/nearest.ts';
 import { type Target, targets } from './stage.ts';
 import { type WorkloadName, workloads } from './workloads.ts';
 
@@ -60,10 +59,7 @@ function listOf(table: Readonly<Record<string, unknown>>) {
     const names = text.split(',').map((name) => name.trim().toLowerCase());
     for (const name of names) {
       if (Object.hasOwn(table, name)) continue;
-      const close = nearest(name, Object.keys(table));
-      throw new InvalidArgumentError(
-        `There is no '${name}'; ${close ? `did you mean '${close}'?` : `there are ${Object.keys(table).join(', ')}.`}`,
-      );
+      throw new InvalidArgumentError(`There is no '${name}'; there are ${Object.keys(table).join(', ')}.`);
     }
     return Object.keys(table).filter((name) => names.includes(name));
   };

@@ -17,24 +17,29 @@ export interface Run {
   readonly startedAt: number;
 }
 
+const TABLES = `
+  CREATE TABLE IF NOT EXISTS files (file TEXT PRIMARY KEY, columns TEXT NOT NULL);
+  CREATE TABLE IF NOT EXISTS rows (
+    file TEXT NOT NULL, row INTEGER NOT NULL, cells TEXT NOT NULL, PRIMARY KEY (file, row)
+  ) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS runs (
+    file TEXT NOT NULL, first INTEGER NOT NULL, rows INTEGER NOT NULL, worker TEXT NOT NULL,
+    delivery INTEGER NOT NULL, started_at INTEGER NOT NULL, stored_at INTEGER NOT NULL
+  );
+`;
+
 /** The SQLite tables that the rows are imported into. */
 export class ImportTable {
   readonly #db: DatabaseSync;
 
   constructor(path: string) {
     this.#db = new DatabaseSync(path, { timeout: 10_000 });
-    this.#db.exec(`
-      PRAGMA journal_mode = WAL;
-      PRAGMA synchronous = NORMAL;
-      CREATE TABLE IF NOT EXISTS files (file TEXT PRIMARY KEY, columns TEXT NOT NULL);
-      CREATE TABLE IF NOT EXISTS rows (
-        file TEXT NOT NULL, row INTEGER NOT NULL, cells TEXT NOT NULL, PRIMARY KEY (file, row)
-      ) WITHOUT ROWID;
-      CREATE TABLE IF NOT EXISTS runs (
-        file TEXT NOT NULL, first INTEGER NOT NULL, rows INTEGER NOT NULL, worker TEXT NOT NULL,
-        delivery INTEGER NOT NULL, started_at INTEGER NOT NULL, stored_at INTEGER NOT NULL
-      );
-    `);
+    try {
+      this.#db.exec('PRAGMA journal_mode = WAL');
+    } catch {
+      // Another worker is at it this very moment, and does it for all.
+    }
+    this.#transaction(() => this.#db.exec(TABLES));
   }
 
   setColumns(file: string, columns: readonly string[]): void {
@@ -44,20 +49,25 @@ export class ImportTable {
   /** Stores a chunk: all of it or nothing. Storing it again changes nothing, since a row is known by its file and number. */
   store(rows: readonly Row[], { file, first, worker, delivery, startedAt }: Run): void {
     const insert = this.#db.prepare('INSERT OR REPLACE INTO rows VALUES (?, ?, ?)');
+    const log = this.#db.prepare('INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)');
+    this.#transaction(() => {
+      for (const { number, cells } of rows) insert.run(file, number, JSON.stringify(cells));
+      log.run(file, first, rows.length, worker, delivery, startedAt, Date.now());
+    });
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  #transaction(body: () => void): void {
     this.#db.exec('BEGIN IMMEDIATE');
     try {
-      for (const { number, cells } of rows) insert.run(file, number, JSON.stringify(cells));
-      this.#db
-        .prepare('INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)')
-        .run(file, first, rows.length, worker, delivery, startedAt, Date.now());
+      body();
       this.#db.exec('COMMIT');
     } catch (error) {
       this.#db.exec('ROLLBACK');
       throw error;
     }
-  }
-
-  close(): void {
-    this.#db.close();
   }
 }

@@ -8,8 +8,8 @@ import { type Chunk, splitCsv } from './chunks.ts';
 import { ImportTable } from './table.ts';
 
 const CHUNK_ROWS = 250;
-// 0 but for the demo, which would be over before one has seen anything.
-const pauseMs = Number(process.env.CSV_IMPORT_PAUSE_MS ?? 0);
+// For the demo, which would be over before one has seen anything: a chunk rests before it is stored, and after.
+const rest = () => sleep(Math.random() * Number(process.env.CSV_IMPORT_REST_MS ?? 0));
 
 // The broker comes from LOVAGE_BROKER; without it, it is a SQLite file in .lovage/.
 export const app = new Lovage('csv-import');
@@ -27,7 +27,7 @@ export const importChunk = app.task('csv.importChunk', { bind: true }, async (se
   const startedAt = Date.now();
   const records = parse(path, await readRange(path, chunk));
   const rows = records.map((cells, i) => ({ number: chunk.first + i, cells })).filter(({ cells }) => !isBlank(cells));
-  await sleep(pauseMs / 2);
+  await rest();
   const { hostname, deliveries } = self.request;
   table().store(rows, {
     file: basename(path),
@@ -36,7 +36,7 @@ export const importChunk = app.task('csv.importChunk', { bind: true }, async (se
     delivery: deliveries,
     startedAt,
   });
-  await sleep(pauseMs / 2);
+  await rest();
   return { rows: rows.length };
 });
 

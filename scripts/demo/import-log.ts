@@ -33,13 +33,14 @@ export class ImportLog {
       .all();
     const workers = this.db.prepare('SELECT worker, count(*) AS n FROM runs GROUP BY worker').all();
     const rowsByFile = new Map(files.map(({ file, n }) => [String(file), Number(n)]));
+    const chunks = this.#count('SELECT count(*) AS n FROM (SELECT DISTINCT file, first FROM runs)');
     return {
       rows: [...rowsByFile.values()].reduce((sum, n) => sum + n, 0),
       rowsByFile,
       chunksByWorker: new Map(workers.map(({ worker, n }) => [shortName(worker), Number(n)])),
-      chunks: this.#count('SELECT count(DISTINCT file || first) AS n FROM runs'),
-      redelivered: this.#count('SELECT count(DISTINCT file || first) AS n FROM runs WHERE delivery > 1'),
-      storedAgain: this.#count('SELECT count(*) - count(DISTINCT file || first) AS n FROM runs'),
+      chunks,
+      redelivered: this.#count('SELECT count(*) AS n FROM (SELECT DISTINCT file, first FROM runs WHERE delivery > 1)'),
+      storedAgain: this.#count('SELECT count(*) AS n FROM runs') - chunks,
     };
   }
 

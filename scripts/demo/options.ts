@@ -14,7 +14,7 @@ Imports the CSV files of the npm package vega-datasets into SQLite with two work
 kills one of them on the way, and checks every row against its source.
 
   --json   end with one line of JSON, no bars
-  --fast   without the pauses that make it watchable
+  --fast   without the rests that make it watchable
   --keep   keep the folder with the databases and the workers' logs
   --help   this
 `;

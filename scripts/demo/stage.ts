@@ -13,7 +13,7 @@ import { WorkerProcess } from './worker-process.ts';
 
 // After so many seconds the messages of a dead worker go to another. The default, 30, is long to watch.
 export const LEASE_SECONDS = 2;
-const PAUSE_MS = 200;
+const REST_MS = 200;
 const WORKERS = ['worker-1', 'worker-2'];
 
 /** What is running: the parts of the demo, ended by {@link withStage} whatever happens. */
@@ -35,6 +35,7 @@ export class Stage {
 
   constructor(options: DemoOptions) {
     this.options = options;
+    forgetSettings();
     this.folder = mkdtempSync(join(tmpdir(), 'lovage-demo-'));
     this.sources = datasetPaths()
       .map(readSource)
@@ -71,7 +72,7 @@ export class Stage {
     const worker = new WorkerProcess(name, this.folder, {
       LOVAGE_BROKER: this.#broker,
       CSV_IMPORT_DB: this.#table,
-      CSV_IMPORT_PAUSE_MS: this.options.fast ? '0' : String(PAUSE_MS),
+      CSV_IMPORT_REST_MS: this.options.fast ? '0' : String(REST_MS),
     });
     this.workers.set(name, worker);
     worker.ended.then(
@@ -113,10 +114,16 @@ export class Stage {
     console.log(`\n  ${paint('bold', `Lovage: ${what}, 2 worker processes, no server`)}`);
     const rest = this.options.fast
       ? ''
-      : `\n  Each task rests ${PAUSE_MS} ms to be seen; npm run demo -- --fast does without.`;
+      : `\n  Each chunk rests about ${REST_MS} ms to be seen; npm run demo -- --fast does without.`;
     console.log(paint('dim', `  Queue, results and rows are in SQLite. One worker will be killed on the way.${rest}`));
     console.log('');
   }
+}
+
+/** The demo is a world of its own: a broker that the user has set elsewhere is not touched. */
+function forgetSettings(): void {
+  const foreign = /^(LOVAGE_|CELERY_|BROKER_URL$|RESULT_BACKEND$)/;
+  for (const name of Object.keys(process.env)) if (foreign.test(name)) delete process.env[name];
 }
 
 /** Runs `body` on a stage of its own and returns the exit status. No process stays, and no file unless it is asked for or of use. */

@@ -61,6 +61,8 @@ async function watch(stage: Stage, importing: Promise<void>): Promise<number> {
     if (victim) {
       kills += 1;
       restarting = killAndRestart(stage, victim);
+      // Awaited below, unless the demo fails before.
+      restarting.catch(() => {});
     }
     if (!returned && progress.redelivered > 0) {
       returned = true;
@@ -113,8 +115,7 @@ function report(stage: Stage, kills: number, importSeconds: number): number {
   const same = verdicts.filter(({ sha256: [source, stored] }) => source === stored).length;
   const { chunks, redelivered, storedAgain } = log.progress();
   console.log(`
-  ${plural(verdicts.length, 'file task')} and ${plural(chunks, 'chunk task')}; ${plural(kills, 'worker')} killed while it held ${plural(redelivered, 'chunk')}:
-  they ran again. Of those, ${storedAgain} had been stored before and replaced their own rows.
+  ${plural(verdicts.length, 'file task')} and ${plural(chunks, 'chunk task')}. ${killText(kills, redelivered, storedAgain)}
   Each row was compared with its file: SHA-256 is the same for ${same} of ${verdicts.length} files.`);
   const right = verdicts.every(isRight);
   const changed = sum('changed') > 0 ? `, ${count(sum('changed'))} changed` : '';
@@ -131,4 +132,12 @@ function report(stage: Stage, kills: number, importSeconds: number): number {
     console.log(JSON.stringify({ files: verdicts.length, ...numbers, kills, seconds }));
   }
   return right ? 0 : 1;
+}
+
+function killText(kills: number, redelivered: number, storedAgain: number): string {
+  if (kills === 0) return 'No worker was killed: the import was over too soon.';
+  const killed = `${plural(kills, 'worker')} killed with ${plural(redelivered, 'chunk')} in hand`;
+  if (redelivered === 0) return `${killed}.`;
+  const share = storedAgain === 0 ? 'none' : storedAgain < redelivered ? `${storedAgain} of them` : 'all';
+  return `${killed},\n  which ran again: ${share} had been stored already${storedAgain === 0 ? '' : ', and replaced their own rows'}.`;
 }

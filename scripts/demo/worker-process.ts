@@ -68,9 +68,13 @@ export class WorkerProcess {
     }
   }
 
-  /** Its last words. */
+  /** The end of its log, without the tasks that went well. */
   get logTail(): string {
     const text = existsSync(this.#logFile) ? readFileSync(this.#logFile, 'utf8') : '';
-    return text.trimEnd().split('\n').slice(-12).join('\n');
+    const lines = text.trimEnd().split('\n');
+    return lines
+      .filter((line) => !line.includes(': INFO]'))
+      .slice(-12)
+      .join('\n');
   }
 }

@@ -113,7 +113,8 @@ class MemoryBroker implements Broker {
         failures.push({ index, error: tooLarge(queue, body.byteLength) });
         return;
       }
-      const priority = typeof properties.priority === 'number' ? Math.min(9, Math.max(0, properties.priority)) : 0;
+      const priority =
+        typeof properties.priority === 'number' ? Math.min(9, Math.max(0, Math.trunc(properties.priority) || 0)) : 0;
       const label = JSON.stringify([contentType, contentEncoding, headers, properties]);
       messages.add({ queue, priority, body: new Uint8Array(body), label }, delayMs);
     });

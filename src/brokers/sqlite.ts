@@ -188,7 +188,7 @@ function newMessage({ queue, message, delayMs = 0 }: Outgoing, now: number): New
   const wanted = message.properties.priority;
   return {
     queue,
-    priority: typeof wanted === 'number' ? Math.min(9, Math.max(0, Math.trunc(wanted))) : 0,
+    priority: typeof wanted === 'number' ? Math.min(9, Math.max(0, Math.trunc(wanted) || 0)) : 0,
     dueAt: delayMs > 0 ? now + delayMs : undefined,
     body: message.body,
     label: packLabel(message),

@@ -112,7 +112,7 @@ export class SqliteConsumer implements Consumer {
     const token = randomInt(1, 2 ** 48 - 1);
     const claimed = await this.#store.write(() => {
       const now = Date.now();
-      return this.#messages.claim(queues, max, token, now + this.#leaseMs, now);
+      return this.#messages.claim(queues, max, { token, until: now + this.#leaseMs }, now);
     });
     if (claimed.length === 0) return [];
     // The first queue goes to the back, so that each comes first in its turn.

@@ -69,7 +69,7 @@ export class SqliteJoins implements JoinStore {
     const now = Date.now();
     this.#sweep(now);
     if (this.#sql.removeExpired.run(joinId, now).changes !== 0) this.#sql.removeParts.run(joinId);
-    this.#sql.touch.run(joinId, ttlMs === undefined ? null : now + ttlMs);
+    this.#sql.touch.run(joinId, ttlMs === undefined ? null : Math.ceil(now + ttlMs));
   }
 
   #parts(joinId: string): JoinPart[] {

@@ -19,6 +19,13 @@ export interface Tag {
   readonly token: number;
 }
 
+/** What a claim gives to its messages. */
+export interface NewLease {
+  readonly token: number;
+  /** Epoch milliseconds. */
+  readonly until: number;
+}
+
 /** A message just leased. */
 export interface Claimed {
   readonly id: number;
@@ -42,6 +49,7 @@ type Row = [id: number, attempt: number, body: Uint8Array, label: string];
 
 /**
  * The tables of queues and messages. Everything here is synchronous and runs inside `SqliteStore.read` or `write`.
+ * Instants are epoch milliseconds; the columns take whole ones only, so fractions are rounded up.
  *
  * Messages are handed out by priority, then by `rank`: the place in the order of arrival, which a delayed message gets
  * when it is due. A lease ends when its token is taken away, which happens when a consumer of the queue looks and the
@@ -69,7 +77,7 @@ export class SqliteMessages {
     let id = this.#allocate(messages.length);
     for (const { queue, priority, dueAt, body, label } of messages) {
       if (!this.#known.has(queue)) this.#sql.declare.run(queue);
-      this.#sql.insert.run(id, queue, priority, id, dueAt === undefined ? READY : DELAYED, dueAt ?? 0);
+      this.#sql.insert.run(id, queue, priority, id, dueAt === undefined ? READY : DELAYED, Math.ceil(dueAt ?? 0));
       this.#sql.insertPayload.run(id, body, label);
       id += 1;
     }
@@ -87,20 +95,20 @@ export class SqliteMessages {
   }
 
   /** Leases up to `max` ready messages: first a fair share of each queue, then what is left of the first ones. */
-  claim(queues: readonly string[], max: number, token: number, until: number, now: number): Claimed[] {
+  claim(queues: readonly string[], max: number, lease: NewLease, now: number): Claimed[] {
     for (const queue of queues) this.#promote(queue, now);
     const claimed: Claimed[] = [];
     queues.forEach((queue, i) => {
-      this.#take(queue, Math.ceil((max - claimed.length) / (queues.length - i)), token, until, claimed);
+      this.#take(queue, Math.ceil((max - claimed.length) / (queues.length - i)), lease, claimed);
     });
     if (queues.length > 1) {
-      for (const queue of queues) this.#take(queue, max - claimed.length, token, until, claimed);
+      for (const queue of queues) this.#take(queue, max - claimed.length, lease, claimed);
     }
     return claimed;
   }
 
   extend(tag: Tag, until: number): boolean {
-    return this.#sql.extend.run(until, tag.id, tag.token).changes !== 0;
+    return this.#sql.extend.run(Math.ceil(until), tag.id, tag.token).changes !== 0;
   }
 
   /** Forgets a message. False where the tag no longer holds it; so for all that take a tag. */
@@ -117,7 +125,7 @@ export class SqliteMessages {
 
   /** Puts a message back when due, with this delivery uncounted or with none counted. */
   park(tag: Tag, dueAt: number, keepAttempts: boolean): boolean {
-    return this.#sql.park.run(dueAt, keepAttempts ? 1 : 0, tag.id, tag.token).changes !== 0;
+    return this.#sql.park.run(Math.ceil(dueAt), keepAttempts ? 1 : 0, tag.id, tag.token).changes !== 0;
   }
 
   bury(tag: Tag, reason: string, now: number): boolean {
@@ -162,19 +170,17 @@ export class SqliteMessages {
     }
   }
 
-  #take(queue: string, max: number, token: number, until: number, into: Claimed[]): void {
+  #take(queue: string, max: number, { token, until }: NewLease, into: Claimed[]): void {
     if (max <= 0) return;
     for (const row of this.#sql.ready.all(queue, max) as unknown as Row[]) {
       const [id, attempt, body, label] = row;
-      this.#sql.lease.run(until, token, id);
+      this.#sql.lease.run(Math.ceil(until), token, id);
       into.push({ id, queue, attempt: attempt + 1, body, label });
     }
   }
 }
 
-function prepareAll(
-  store: SqliteStore,
-): Record<
+type Name =
   | 'declare'
   | 'allocate'
   | 'insert'
@@ -195,9 +201,9 @@ function prepareAll(
   | 'queueExists'
   | 'count'
   | 'unheld'
-  | 'drop',
-  StatementSync
-> {
+  | 'drop';
+
+function prepareAll(store: SqliteStore): Record<Name, StatementSync> {
   const held = `id = ? AND token = ? AND state = ${LEASED}`;
   const ready = `messages INDEXED BY messages_ready WHERE queue = ?1 AND state = ${READY}`;
   const parked = `messages INDEXED BY messages_parked WHERE queue = ?1 AND state <> ${READY}`;

@@ -56,7 +56,7 @@ export class SqliteResults {
   /** Stores what the overwrite law of `ResultBackend.storeMany` lets through. */
   upsertMany(records: readonly ResultRecord[], ttlMs: number | undefined, now: number): void {
     const [seq] = this.#nextSeq.get() as unknown as [number];
-    const expiresAt = ttlMs === undefined ? null : now + ttlMs;
+    const expiresAt = ttlMs === undefined ? null : Math.ceil(now + ttlMs);
     for (const { taskId, state, document } of records) {
       const finality = finalityOf(state);
       this.#upsert.run(taskId, state, finality, finality === 0 ? null : seq, expiresAt, document, now);

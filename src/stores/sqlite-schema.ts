@@ -87,7 +87,7 @@ PRAGMA user_version = ${SCHEMA_VERSION};
  * @throws StoreCorruptError for a file of another program or of a newer version
  */
 export function adoptFile(db: DatabaseSync, path: string): void {
-  if (isOurs(db, path)) return;
+  if (isOursNow(db, path)) return;
   const { journal_mode: mode } = db.prepare('PRAGMA journal_mode = WAL').get() ?? {};
   if (mode !== 'wal') {
     throw new StoreError(
@@ -102,6 +102,17 @@ export function adoptFile(db: DatabaseSync, path: string): void {
   } catch (error) {
     db.exec('ROLLBACK');
     throw error;
+  }
+}
+
+/** In one snapshot: between two reads another process may make the file ours. */
+function isOursNow(db: DatabaseSync, path: string): boolean {
+  db.exec('BEGIN');
+  try {
+    return isOurs(db, path);
+  } finally {
+    // Some errors end the transaction by themselves.
+    if (db.isTransaction) db.exec('ROLLBACK');
   }
 }
 

@@ -204,8 +204,8 @@ async function openFile(path: string, location: SqliteLocation): Promise<SqliteS
       opened.exec(
         `PRAGMA synchronous = ${location.synchronous}; PRAGMA cache_size = -16000; PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864`,
       );
-      // Finds out now, not at the first message, that the file cannot be written.
-      opened.exec('BEGIN IMMEDIATE; ROLLBACK');
+      // Finds out now, not at the first message, that the file cannot be written. BEGIN alone would not tell.
+      opened.exec('BEGIN IMMEDIATE; DELETE FROM queues WHERE false; ROLLBACK');
     };
     try {
       prepareFile();

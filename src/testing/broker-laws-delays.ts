@@ -83,6 +83,19 @@ export const delayLaws: readonly BrokerLaw[] = [
     },
   },
   {
+    name: 'times may have fractions of a millisecond',
+    async check(world) {
+      const broker = await world.open();
+      await world.publish(broker, ['a'], { delayMs: 0.1 * 3 * 1000 });
+      const consumer = await world.consume(broker, { leaseMs: 60_000.5 });
+      assert.deepEqual(await consumer.releaseMany([await takeOne(consumer)], 1.5), []);
+      assert.deepEqual(await consumer.deferMany([await takeOne(consumer)], [Date.now() + 1.5]), []);
+      const delivery = await takeOne(consumer);
+      if (world.features.leaseMs !== undefined) assert.deepEqual(await broker.extendMany([delivery], 1000.5), []);
+      assert.deepEqual(await consumer.ackMany([delivery]), []);
+    },
+  },
+  {
     name: 'messages survive a restart of everything',
     needs: ({ features }) => features.durable,
     async check(world) {

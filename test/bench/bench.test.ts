@@ -49,8 +49,8 @@ describe('npm run bench', () => {
 
   test.each([
     [['--repeat=3'], "unknown option '--repeat=3'", 'Did you mean --repeats?'],
-    [['--workloads=w9'], "There is no 'w9'", 'w1'],
-    [['--only=sqlit'], "There is no 'sqlit'", "did you mean 'sqlite'?"],
+    [['--workloads=w9'], "There is no 'w9'", 'there are w1, w2'],
+    [['--only=sqlit'], "There is no 'sqlit'", 'there are sqlite, memory'],
     [['--n=0'], 'Expected a whole number', '--n'],
     [['--name=../x'], 'Expected letters', '--name'],
     [['fast'], 'too many arguments', '--help'],

@@ -249,6 +249,20 @@ describe('a URL that is wrong', () => {
   });
 });
 
+test('a message is found though the wake-up for it was lost', async () => {
+  const consuming = sqliteBroker(`sqlite://${path}`);
+  await consuming.start();
+  const receiving = take(await consuming.consume(['q']), 1);
+  // Whoever publishes from here on wakes a file that nobody watches.
+  rmSync(`${path}-wake`, { recursive: true });
+  const publishing = sqliteBroker(`sqlite://${path}?busyTimeout=4`);
+  await publishing.start();
+  await publishing.publishMany([{ queue: 'q', message: testMessage() }]);
+  assert.equal((await receiving).length, 1);
+  await publishing.stop();
+  await consuming.stop();
+});
+
 test('kill -9 in the middle of publishing loses nothing that was confirmed, and damages nothing', async () => {
   await makeStore();
   const children = new ChildRunner();
