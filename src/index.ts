@@ -31,4 +31,5 @@ export type * from './contracts/common.ts';
 export * from './errors.ts';
 export type { WireMessage, WireProperties } from './wire/message.ts';
 // Workers.
-export { Worker, type WorkerCounts, type WorkerOptions } from './worker/worker.ts';
+export type { WorkerCounts } from './worker/task-log.ts';
+export { Worker, type WorkerOptions } from './worker/worker.ts';

@@ -1,12 +1,11 @@
 import { hostname } from 'node:os';
-import type { Signature } from '../canvas/signature.ts';
 import { ArgumentsError, ConfigError } from '../errors.ts';
 import { newId } from '../util/ids.ts';
 import type { TaskMessage, WireSignature } from '../wire/task-message.ts';
 import type { Config } from './config.ts';
 import { currentRunning } from './current-task.ts';
 import type { Router } from './router.ts';
-import type { CallOptions, TaskOptions } from './task-options.ts';
+import type { CallOptions, Sendable, TaskOptions } from './task-options.ts';
 
 /** A task message with all that its way to the broker needs. */
 export interface Prepared {
@@ -91,6 +90,6 @@ function setTimes(
   return Math.max(0, eta - now);
 }
 
-function wireSignatures(value: Signature | readonly Signature[]): WireSignature[] {
+function wireSignatures(value: Sendable | readonly Sendable[]): WireSignature[] {
   return [value].flat().map((signature) => signature.toWire());
 }

@@ -1,6 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import type { Signature } from '../canvas/signature.ts';
 import { kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
+import type { WireSignature } from '../wire/task-message.ts';
 import type { ErrorClass } from './config.ts';
 
 const errorClasses = kinds.custom<readonly ErrorClass[]>(
@@ -87,13 +87,18 @@ export const taskOptionTable = {
 /** What `app.task(name, options, fn)` takes. Each option is a row of docs/config.md. */
 export type TaskOptions = OptionsOf<typeof taskOptionTable>;
 
-const signatures = kinds.custom<Signature | readonly Signature[]>(
+const signatures = kinds.custom<Sendable | readonly Sendable[]>(
   'a signature such as task.s(1), or a list of them',
   (v) => [v].flat().every((s) => typeof s === 'object' && s !== null && 'toWire' in s),
 );
 const instant = kinds.custom<Date | number>('a Date or epoch milliseconds', (v) => {
   return v instanceof Date ? !Number.isNaN(v.getTime()) : typeof v === 'number' && Number.isFinite(v);
 });
+
+/** A signature, as far as a message is concerned. */
+export interface Sendable {
+  toWire(): WireSignature;
+}
 
 /** Every option of one call: `applyAsync`, `applyMany`, `sendTask` and signatures. */
 export const callOptionTable = {

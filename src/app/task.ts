@@ -1,6 +1,5 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { Signature } from '../canvas/signature.ts';
-import type { LovageApp } from './app.ts';
+import { Signature, type SignatureSender } from '../canvas/signature.ts';
 import type { TaskContext } from './current-task.ts';
 import { bindArguments, declaredParams, type Params, paramsOf } from './params.ts';
 import type { AsyncResult } from './result.ts';
@@ -81,9 +80,15 @@ export function taskOption<N extends keyof TaskOptions>(options: TaskOptions, na
   return options[name] ?? (row.default as TaskOptions[N]);
 }
 
+/** What a task handle needs of its application. */
+export interface TaskSender extends SignatureSender {
+  sendTask(name: string, args: readonly unknown[], options?: CallOptions): Promise<AsyncResult>;
+  sendMany(name: string, calls: readonly (readonly unknown[])[], options?: CallOptions): Promise<AsyncResult[]>;
+}
+
 /** The callable handle that applications hold. */
 export function taskHandle(
-  app: LovageApp,
+  app: TaskSender,
   { name, fn, options }: TaskDefinition,
   localContext: () => TaskContext,
 ): Task {

@@ -1,5 +1,5 @@
 import type { AsyncResult } from '../app/result.ts';
-import type { CallOptions } from '../app/task-options.ts';
+import type { CallOptions, Sendable } from '../app/task-options.ts';
 import { ConfigError } from '../errors.ts';
 import type { WireSignature } from '../wire/task-message.ts';
 
@@ -47,12 +47,12 @@ export class Signature<in Rest extends readonly unknown[] = never, out R = unkno
 
   /** The same call, and `callback` with its result when it succeeds. */
   link(callback: Signature<[R]> | Signature<[]>): Signature<Rest, R> {
-    return this.set({ link: [...[this.options.link ?? []].flat(), callback as Signature] });
+    return this.set({ link: [...[this.options.link ?? []].flat(), callback] });
   }
 
   /** The same call, and `errback` with its id when it fails. */
   linkError(errback: Signature<[string]> | Signature<[]>): Signature<Rest, R> {
-    return this.set({ linkError: [...[this.options.linkError ?? []].flat(), errback as Signature] });
+    return this.set({ linkError: [...[this.options.linkError ?? []].flat(), errback] });
   }
 
   /** Sends it, with the missing arguments. */
@@ -82,7 +82,7 @@ export class Signature<in Rest extends readonly unknown[] = never, out R = unkno
 /** Options under Celery's names. */
 function wireOptions(options: CallOptions): Record<string, unknown> {
   const iso = (value: Date | number) => new Date(value).toISOString().replace('Z', '+00:00');
-  const signatures = (value: Signature | readonly Signature[]) => [value].flat().map((s) => s.toWire());
+  const signatures = (value: Sendable | readonly Sendable[]) => [value].flat().map((s) => s.toWire());
   const wire: Record<string, unknown> = {};
   const put = <T>(name: string, value: T | undefined, write: (value: T) => unknown = (v) => v) => {
     if (value !== undefined) wire[name] = write(value);

@@ -2,7 +2,17 @@ import type { LovageApp } from '../app/app.ts';
 import type { Logger } from '../app/logger.ts';
 import { saferepr } from '../wire/saferepr.ts';
 import type { Held, Outcome, Settlement } from './outcome.ts';
-import type { WorkerCounts } from './worker.ts';
+
+/** What a worker has done since it started. */
+export interface WorkerCounts {
+  received: number;
+  succeeded: number;
+  failed: number;
+  retried: number;
+  revoked: number;
+  /** Gone to the dead letters. */
+  dead: number;
+}
 
 /** Tells people and counts what happens to tasks, in Celery's words. */
 export class TaskLog {

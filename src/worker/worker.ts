@@ -13,7 +13,7 @@ import { Intake } from './intake.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import type { Held, Outcome, Run, Settlement } from './outcome.ts';
 import { Settler } from './settler.ts';
-import { TaskLog } from './task-log.ts';
+import { TaskLog, type WorkerCounts } from './task-log.ts';
 
 /** Every option of a worker; the same names as the command line's. */
 export const workerOptionTable = {
@@ -32,17 +32,6 @@ export const workerOptionTable = {
 } satisfies OptionTable;
 
 export type WorkerOptions = OptionsOf<typeof workerOptionTable>;
-
-/** What a worker has done since it started. */
-export interface WorkerCounts {
-  received: number;
-  succeeded: number;
-  failed: number;
-  retried: number;
-  revoked: number;
-  /** Gone to the dead letters. */
-  dead: number;
-}
 
 /** Runs an application's tasks: composes fetcher, intake, pool, settler and lease keeper, and starts and stops them in order. */
 export class Worker {

@@ -79,7 +79,7 @@ describe('-A explains', () => {
       `import { Lovage } from 'lovage'; export default new Lovage('x', { brokr: 'memory://' } as never);`,
     );
     expect(await refused(place, 'options.ts')).toMatch(
-      /ConfigError: Lovage has no option 'brokr'; did you mean 'broker'\?[^]*at .*options\.ts:1/,
+      /ConfigError: Lovage has no option 'brokr'; did you mean 'broker'\?[\s\S]*at .*options\.ts:1/,
     );
     place.write('thrown.ts', `throw 'text';`);
     expect(await refused(place, 'thrown.ts')).toContain('thrown value: text');

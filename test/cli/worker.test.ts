@@ -34,7 +34,7 @@ describe('lovage worker', () => {
     expect(sum).toEqual({ status: 0, stdout: '5\n', stderr: '' });
     const failure = await place.run(['call', 'shop.fail', '-a', '["soap"]', '--wait']);
     expect(failure.status).toBe(1);
-    expect(failure.stdout).toMatch(/^RangeError: no soap left\n\n[^]*fixtures\/app\.ts:\d+/);
+    expect(failure.stdout).toMatch(/^RangeError: no soap left\n\n[\s\S]*fixtures\/app\.ts:\d+/);
     worker.process.kill('SIGINT');
     expect((await worker.end()).status).toBe(0);
   });
@@ -99,7 +99,7 @@ describe('lovage worker', () => {
     await place.run(['call', 'shop.fail', '-a', '["soap"]']);
     const worker = await place.worker('--purge');
     worker.process.kill('SIGTERM');
-    expect((await worker.end()).stderr).toMatch(/Purged 1 message[^]*received=0/);
+    expect((await worker.end()).stderr).toMatch(/Purged 1 message[\s\S]*received=0/);
   });
 
   test('keeps the logger of the app, unless -l or --json is given', async () => {

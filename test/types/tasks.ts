@@ -21,15 +21,9 @@ void add.applyAsync([1, 2], { countdown: 5 });
 void add.applyAsync(['1', 2]);
 // @ts-expect-error there is no such option
 void add.applyAsync([1, 2], { count: 5 });
-void add.applyMany([
-  [1, 2],
-  [3, 4],
-]);
+void add.applyMany([[1, 2]]);
 // @ts-expect-error every list must fit
-void add.applyMany([
-  [1, 2],
-  ['3', 4],
-]);
+void add.applyMany([['1', 2]]);
 
 // Promises are unwrapped, optional parameters stay optional.
 export const find = app.task('tasks.find', async (id: string, deep?: boolean) => ({ id, deep }));
