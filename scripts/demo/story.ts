@@ -139,5 +139,5 @@ function killText(kills: number, redelivered: number, storedAgain: number): stri
   const killed = `${plural(kills, 'worker')} killed with ${plural(redelivered, 'chunk')} in hand`;
   if (redelivered === 0) return `${killed}.`;
   const share = storedAgain === 0 ? 'none' : storedAgain < redelivered ? `${storedAgain} of them` : 'all';
-  return `${killed},\n  which ran again: ${share} had been stored already${storedAgain === 0 ? '' : ', and replaced their own rows'}.`;
+  return `${killed},\n  which ran again: ${share} had been stored already${storedAgain === 0 ? '' : '; the same rows were written over'}.`;
 }

@@ -1,8 +1,7 @@
 import type { LovageApp } from '../app/app.ts';
-import { encodeJson } from '../wire/json.ts';
 import { saferepr } from '../wire/saferepr.ts';
 import type { ResultMeta, WireError } from '../wire/task-message.ts';
-import { paint } from './output.ts';
+import { paint, valueText } from './output.ts';
 import { status } from './run.ts';
 
 /** What is stored about a task, in the form that commands show. */
@@ -52,13 +51,4 @@ export function outcomeText({ result, error, traceback }: Outcome, withStack: bo
   if (!error) return valueText(result);
   const first = `${paint('red', error.type)}${error.message === '' ? '' : `: ${error.message}`}`;
   return withStack && traceback !== undefined ? `${first}\n\n${traceback.trimEnd()}` : first;
-}
-
-/** A value in Celery's JSON, which `--args` takes back; what JSON has no form for, in Python's notation. */
-function valueText(value: unknown): string {
-  try {
-    return encodeJson(value);
-  } catch {
-    return saferepr(value);
-  }
 }

@@ -1,5 +1,7 @@
 import { styleText } from 'node:util';
 import Table from 'cli-table3';
+import { encodeJson } from '../wire/json.ts';
+import { saferepr } from '../wire/saferepr.ts';
 
 type Format = Parameters<typeof styleText>[0];
 
@@ -52,6 +54,15 @@ export function pairs(rows: readonly (readonly [name: string, value: string])[],
 /** "1 message", "2 messages". */
 export function plural(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
+
+/** A value in Celery's JSON, which `--args` takes back; what JSON has no form for, in Python's notation. */
+export function valueText(value: unknown): string {
+  try {
+    return encodeJson(value);
+  } catch {
+    return saferepr(value);
+  }
 }
 
 /** JSON that every reader takes: large integers as digits, NaN and Infinity as text, bytes in base64, dates in ISO form. */

@@ -18,25 +18,26 @@ export const seconds = reader(kinds.seconds());
 export const list = reader(kinds.texts);
 export const wholeNumber = (min: number, max?: number) => reader(kinds.int(min, max));
 
+const isoTime = kinds.custom<Date>(
+  'an ISO time such as 2031-01-02T03:04:05Z',
+  () => false,
+  (text) => {
+    const epochMs = parseIsoTime(text);
+    return epochMs === undefined ? undefined : new Date(epochMs);
+  },
+);
+
 /** An instant in ISO form; UTC where it names no zone, as in Celery. */
-export function instant(text: string): Date {
-  const epochMs = parseIsoTime(text);
-  if (epochMs === undefined) throw new InvalidArgumentError('Expected an ISO time such as 2031-01-02T03:04:05Z.');
-  return new Date(epochMs);
-}
+export const instant = reader(isoTime);
 
 /** Seconds from now, or an instant. */
-export function secondsOrInstant(text: string): number | Date {
-  const given = kinds.seconds().parse(text);
-  if (given !== undefined) return given;
-  const epochMs = parseIsoTime(text);
-  if (epochMs === undefined) {
-    throw new InvalidArgumentError(
-      'Expected seconds from now, such as 60, or an ISO time such as 2031-01-02T03:04:05Z.',
-    );
-  }
-  return new Date(epochMs);
-}
+export const secondsOrInstant = reader(
+  kinds.custom<number | Date>(
+    `seconds from now, such as 60, or ${isoTime.expected}`,
+    () => false,
+    (text) => kinds.seconds().parse(text) ?? isoTime.parse(text),
+  ),
+);
 
 /** `--args`: a JSON list, with the NaN and the large integers that Celery's JSON has. */
 export function jsonList(text: string): readonly unknown[] {

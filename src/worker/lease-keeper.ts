@@ -7,7 +7,8 @@ import type { FromKeeper, KeeperData, ToKeeper } from './lease-thread.ts';
 
 export interface LeaseKeeperOptions {
   readonly broker: Broker;
-  readonly leaseMs: number;
+  /** `undefined` where a delivery is bound to its connection: then there is nothing to renew. */
+  readonly leaseMs: number | undefined;
   /** Called with deliveries whose lease could not be kept. */
   readonly onLost: (delivery: Delivery, error: LeaseLostError) => void;
   readonly logger: Logger;
@@ -33,6 +34,7 @@ export class LeaseKeeper {
 
   async start(): Promise<void> {
     const { broker, leaseMs, logger } = this.#options;
+    if (leaseMs === undefined) return;
     if (!broker.recipe) {
       this.#book = new LeaseBook(broker, leaseMs, {
         lost: (keys) => this.#lost(keys),

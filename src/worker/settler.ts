@@ -23,6 +23,8 @@ export interface SettlerParts {
   readonly hostname: string;
   /** How long a failed step is tried again: as long as the message stays ours. */
   readonly patienceMs: number;
+  /** Called when settlements have ended. */
+  readonly onSettled: () => void;
 }
 
 /** Settlements joined into one pass. */
@@ -69,6 +71,7 @@ export class Settler {
       .finally(() => {
         this.#pending -= settlements.length;
         this.#open.delete(ended);
+        this.#parts.onSettled();
       });
     this.#open.add(ended);
   }

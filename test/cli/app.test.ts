@@ -46,6 +46,12 @@ describe('-A finds', () => {
   });
 });
 
+test('what an app leaves open keeps no command', async () => {
+  const place = new Place();
+  place.write('app.ts', `${one('open')} setInterval(() => {}, 1000);`);
+  expect((await place.run(['-A', 'app.ts', 'queues'])).status).toBe(0);
+});
+
 describe('-A explains', () => {
   test('a path that is not there', async () => {
     const place = new Place();
@@ -121,6 +127,12 @@ describe('-A explains', () => {
     place.write('tasks.ts', 'export {};');
     place.write('app.ts', `import './tasks.js';`);
     expect(await refused(place, 'app.ts')).toContain('there is ./tasks.ts; import it with its real ending, .ts');
+  });
+
+  test('where a path from the environment came from', async () => {
+    const { status, stderr } = await new Place().run(['queues'], { APP: 'nowhere' });
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/^error CONFIG: environment variable APP nowhere: there is no file/);
   });
 
   test('--json: the same as a document on stderr', async () => {

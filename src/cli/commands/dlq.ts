@@ -1,12 +1,10 @@
 import { Command } from 'commander';
 import type { DeadLetters } from '../../contracts/broker.ts';
 import { ConfigError } from '../../errors.ts';
-import { encodeJson } from '../../wire/json.ts';
-import { saferepr } from '../../wire/saferepr.ts';
 import { ago } from '../ago.ts';
 import { confirm } from '../confirm.ts';
 import { allLetters, findLetters, letterDocument, readArguments, shortIds } from '../letters.ts';
-import { paint, pairs, plural, strictJson, table } from '../output.ts';
+import { paint, pairs, plural, strictJson, table, valueText } from '../output.ts';
 import { run, status } from '../run.ts';
 import type { Session } from '../session.ts';
 import { wholeNumber } from '../values.ts';
@@ -86,8 +84,8 @@ function showCommand(): Command {
             'unreadable' in content
               ? [['arguments', `unreadable: ${content.unreadable}`]]
               : [
-                  ['args', text(content.args)],
-                  ['kwargs', text(content.kwargs)],
+                  ['args', valueText(content.args)],
+                  ['kwargs', valueText(content.kwargs)],
                 ];
           const facts = pairs([
             ['id', id],
@@ -186,12 +184,4 @@ async function lettersOf(session: Session): Promise<DeadLetters> {
 function cut(reason: string, length: number): string {
   const line = reason.replaceAll(/\s+/g, ' ');
   return line.length > length ? `${line.slice(0, length - 1)}…` : line;
-}
-
-function text(value: unknown): string {
-  try {
-    return encodeJson(value);
-  } catch {
-    return saferepr(value);
-  }
 }

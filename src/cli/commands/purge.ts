@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { ConfigError } from '../../errors.ts';
 import { confirm } from '../confirm.ts';
 import { plural } from '../output.ts';
-import { chooseQueues } from '../queue-choice.ts';
+import { chooseQueues, purgeQueues } from '../queue-choice.ts';
 import { run, status } from '../run.ts';
 import { list } from '../values.ts';
 
@@ -27,8 +27,7 @@ export function purgeCommand(): Command {
         const broker = await app.broker();
         const where = `${queues.length === 1 ? 'queue' : 'queues'} ${queues.join(', ')} of ${broker.url}`;
         if (!(await confirm(`This drops all messages of ${where} for good`, force))) return status.failed;
-        let purged = 0;
-        for (const queue of queues) purged += await broker.purge(queue);
+        const purged = await purgeQueues(broker, queues);
         session.out.answer(
           { purged, queues },
           () => `Purged ${plural(purged, 'message')} from ${plural(queues.length, 'queue')}.`,

@@ -4,7 +4,7 @@ import { type LogLevel, logLevels, streamLogger } from '../../app/logger.ts';
 import { Worker } from '../../worker/worker.ts';
 import { banner, workerFacts } from '../banner.ts';
 import { plural } from '../output.ts';
-import { chooseQueues } from '../queue-choice.ts';
+import { chooseQueues, purgeQueues } from '../queue-choice.ts';
 import { refuseOptions } from '../refuse.ts';
 import { run } from '../run.ts';
 import type { Session } from '../session.ts';
@@ -96,7 +96,10 @@ async function work(session: Session, options: Options): Promise<number> {
   });
   const facts = await workerFacts(app, worker);
   say(session, app, () => banner(facts, session.appPath), facts, 'starting');
-  if (options.purge) await purge(app, worker.queues);
+  if (options.purge) {
+    const purged = await purgeQueues(await app.broker(), worker.queues);
+    app.logger.info({ queues: worker.queues }, `Purged ${plural(purged, 'message')}`);
+  }
 
   const onSignal = () =>
     app.logger.info({}, `${worker.hostname} is stopping; a second signal does not wait for running tasks`);
@@ -123,11 +126,4 @@ function useLogger(app: LovageApp, { out }: Session, level: LogLevel | undefined
   if (app.config.logger && level === undefined && !out.json) return;
   const stream = out.json ? process.stdout : process.stderr;
   app.override({ logger: streamLogger({ level: level ?? 'info', json: out.json, stream }) });
-}
-
-async function purge(app: LovageApp, queues: readonly string[]): Promise<void> {
-  const broker = await app.broker();
-  let purged = 0;
-  for (const queue of queues) purged += await broker.purge(queue);
-  app.logger.info({ queues }, `Purged ${plural(purged, 'message')}`);
 }

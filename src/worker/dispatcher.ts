@@ -1,0 +1,163 @@
+import type { LovageApp } from '../app/app.ts';
+import type { Delivery } from '../contracts/broker.ts';
+import type { PoolOutcome } from '../contracts/pool.ts';
+import { type LeaseLostError, WorkerShutdownError } from '../errors.ts';
+import { AsyncPool } from '../pools/async.ts';
+import type { Executor } from './executor.ts';
+import type { Intake } from './intake.ts';
+import type { LeaseKeeper } from './lease-keeper.ts';
+import type { Held, Outcome, Run } from './outcome.ts';
+import type { Settler } from './settler.ts';
+import type { TaskLog } from './task-log.ts';
+
+export interface DispatcherParts {
+  readonly app: LovageApp;
+  readonly intake: Intake;
+  readonly executor: Executor;
+  readonly settler: Settler;
+  readonly leases: LeaseKeeper;
+  readonly log: TaskLog;
+}
+
+/** Holds the messages between their arrival and their end: hands them to the pool as slots are free, and outcomes to the settler. */
+export class Dispatcher {
+  readonly pool: AsyncPool<Run, Outcome>;
+  readonly #parts: DispatcherParts;
+  readonly #capacity: number;
+  #waiting: Held[] = [];
+  readonly #running = new Map<string, Held>();
+  /** Runs that are being acked before they begin; they have slots already. */
+  readonly #acking = new Set<Promise<void>>();
+  #ackingRuns = 0;
+  #nextJob = 1;
+  #closed = false;
+  #wake: (() => void) | undefined;
+
+  /** `slots` run at once; `capacity` are held at once. */
+  constructor(parts: DispatcherParts, slots: number, capacity: number) {
+    this.#parts = parts;
+    this.#capacity = capacity;
+    this.pool = new AsyncPool<Run, Outcome>({
+      slots,
+      run: (run, signal) => parts.executor.run(run, signal),
+      onOutcomes: (outcomes) => this.#ended(outcomes),
+    });
+  }
+
+  /** How many more messages may come. */
+  room(): number {
+    return Math.max(0, this.#capacity - this.#waiting.length - this.#ackingRuns - this.#running.size);
+  }
+
+  /** Resolves when there is room and settlements do not lag behind (finished work would pile up in memory), or at an abort. */
+  async hasRoom(signal: AbortSignal): Promise<void> {
+    const lags = () => this.#parts.settler.pending > 2 * this.#capacity + 100;
+    while (!signal.aborted && (this.room() === 0 || lags())) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const wake = () => resolve();
+      this.#wake = wake;
+      signal.addEventListener('abort', wake, { once: true });
+      await promise;
+      signal.removeEventListener('abort', wake);
+    }
+  }
+
+  /** Has `hasRoom` look again. */
+  readonly wake = (): void => {
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
+  };
+
+  async take(deliveries: readonly Delivery[]): Promise<void> {
+    const { leases, intake, settler, log } = this.#parts;
+    leases.addMany(deliveries);
+    const { runs, settled } = await intake.sort(deliveries);
+    for (const settlement of settled) log.settled(settlement);
+    settler.add(settled);
+    for (const held of runs) log.received(held);
+    this.#waiting.push(...runs);
+    this.#start();
+  }
+
+  /** From now on nothing begins; what has not begun is given back. Resolves when the pool has all that will run. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#parts.settler.add(this.#waiting.splice(0).map(release));
+    await Promise.all(this.#acking);
+  }
+
+  /** Asks what still runs to stop, waits a moment, and gives back what does not. Returns how many were running. */
+  async abandon(waitMs: number): Promise<number> {
+    const unfinished = this.pool.running;
+    if (unfinished === 0) return 0;
+    const reason = new WorkerShutdownError('the worker is stopping; the task will run again elsewhere');
+    for (const jobId of this.#running.keys()) this.pool.cancel(jobId, reason);
+    const timer = Promise.withResolvers<void>();
+    const waiting = setTimeout(timer.resolve, waitMs);
+    await Promise.race([this.pool.drained(), timer.promise]);
+    clearTimeout(waiting);
+    const stuck = [...this.#running.values()];
+    this.#running.clear();
+    this.#parts.settler.add(stuck.map(release));
+    return unfinished;
+  }
+
+  /** Somebody else may have this message now: its task is asked to stop, or does not begin. */
+  leaseLost(delivery: Delivery, error: LeaseLostError): void {
+    this.#waiting = this.#waiting.filter((held) => held.delivery !== delivery);
+    for (const [id, held] of this.#running) if (held.delivery === delivery) this.pool.cancel(id, error);
+    this.wake();
+  }
+
+  /** Starts what waits, as far as there are slots. What is acked early is acked only now, when it really begins. */
+  #start(): void {
+    if (this.#closed) return;
+    const next = this.#waiting.splice(0, Math.max(0, this.pool.free - this.#ackingRuns));
+    if (next.length === 0) return;
+    const isLate = ({ definition }: Held) => definition?.options.acksLate ?? this.#parts.app.config.taskAcksLate;
+    const early = next.filter((held) => !isLate(held));
+    if (early.length > 0) {
+      const acking = this.#ackThenRun(early).finally(() => this.#acking.delete(acking));
+      this.#acking.add(acking);
+    }
+    this.#submit(early.length > 0 ? next.filter(isLate) : next);
+  }
+
+  async #ackThenRun(early: readonly Held[]): Promise<void> {
+    this.#ackingRuns += early.length;
+    const ours = await this.#parts.settler.ackEarly(early.map(({ delivery }) => delivery));
+    this.#ackingRuns -= early.length;
+    for (const held of early) held.acked = true;
+    this.#submit(early.filter(({ delivery }) => ours.has(delivery)));
+    this.wake();
+  }
+
+  #submit(runs: readonly Held[]): void {
+    const jobs = runs.flatMap((held) => {
+      if (!held.message) return [];
+      const id = String(this.#nextJob++);
+      this.#running.set(id, held);
+      const { queue, attempt } = held.delivery;
+      return [{ id, request: { message: held.message, queue, attempt } }];
+    });
+    if (jobs.length > 0) this.pool.submit(jobs);
+  }
+
+  #ended(outcomes: readonly PoolOutcome<Run, Outcome>[]): void {
+    const settlements = outcomes.flatMap(({ job, outcome }) => {
+      const held = this.#running.get(job.id);
+      this.#running.delete(job.id);
+      // None where it was given back already.
+      return held ? [{ held, outcome }] : [];
+    });
+    for (const settlement of settlements) this.#parts.log.settled(settlement);
+    this.#parts.settler.add(settlements);
+    this.#start();
+    this.wake();
+  }
+}
+
+function release(held: Held): { held: Held; outcome: Outcome } {
+  return { held, outcome: { kind: 'release' } };
+}
