@@ -29,15 +29,16 @@ export function burn(rounds: number): number {
   return rounds;
 }
 
-/** How many rounds of {@link burn} take `ms` of processor time here, undisturbed: by the quickest of nine tries. */
+/**
+ * How many rounds of {@link burn} keep a core busy for `ms` when nothing else disturbs it: by the quickest of many short
+ * tries. By the clock, for the processor time of a process counts its garbage collector's threads too.
+ */
 export function roundsFor(ms: number): number {
-  const trial = 40_000;
-  burn(trial / 2);
-  const tries = Array.from({ length: 9 }, () => {
-    const before = process.cpuUsage();
+  const trial = 5000;
+  const tries = Array.from({ length: 50 }, () => {
+    const start = performance.now();
     burn(trial);
-    const { user, system } = process.cpuUsage(before);
-    return user + system;
+    return performance.now() - start;
   });
-  return Math.round((trial * ms * 1000) / Math.min(...tries));
+  return Math.round((trial * ms) / Math.min(...tries));
 }

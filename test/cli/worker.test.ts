@@ -47,7 +47,7 @@ describe('lovage worker', () => {
     worker.process.kill('SIGTERM');
     const { status, stderr } = await worker.end();
     expect(status).toBe(1);
-    expect(stderr).toContain('grace time is over');
+    expect(stderr).toContain('the grace time ');
     const [queue] = JSON.parse((await place.run(['queues', '--json'])).stdout);
     expect(queue).toMatchObject({ queue: 'celery', ready: 1, inFlight: 0 });
   });

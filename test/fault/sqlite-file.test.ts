@@ -16,6 +16,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, test } from 'vitest';
 import { sqliteBackend } from '../../src/backends/sqlite.ts';
 import { sqliteBroker } from '../../src/brokers/sqlite.ts';
@@ -51,6 +52,7 @@ describe('a locked file', () => {
   async function lock(): Promise<ChildProcess> {
     const code = `
       import { DatabaseSync } from 'node:sqlite';
+import { Worker } from 'node:worker_threads';
       const db = new DatabaseSync(process.argv[1]);
       db.exec('BEGIN EXCLUSIVE');
       process.stdout.write('locked');
@@ -288,4 +290,26 @@ test('kill -9 in the middle of publishing loses nothing that was confirmed, and 
   );
   assert.equal(got.size, ready);
   await broker.stop();
+});
+
+test('processes that open a new file at the same moment all get it', async () => {
+  const code = `
+    const { parentPort, workerData } = require('node:worker_threads');
+    parentPort.on('message', async (path) => {
+      const { sqliteBroker } = await import(workerData);
+      const broker = sqliteBroker('sqlite://' + path);
+      const error = await broker.start().then(() => undefined, (e) => e.message);
+      await broker.stop();
+      parentPort.postMessage(error);
+    });`;
+  const threads = Array.from({ length: 3 }, () => new Worker(code, { eval: true, workerData: brokerUrl }));
+  try {
+    for (let round = 0; round < 150; round++) {
+      const answers = threads.map((thread) => once(thread, 'message'));
+      for (const thread of threads) thread.postMessage(`${path}-${round}`);
+      assert.deepEqual((await Promise.all(answers)).flat(), [undefined, undefined, undefined]);
+    }
+  } finally {
+    await Promise.all(threads.map((thread) => thread.terminate()));
+  }
 });
