@@ -1,12 +1,21 @@
 #!/usr/bin/env node
-import { reportFailure } from './failure.ts';
-import { lovageProgram } from './program.ts';
+import { nodeTooOld } from './version.ts';
+
+const tooOld = nodeTooOld(process.versions.node);
+if (tooOld) {
+  console.error(tooOld);
+  process.exit(2);
+}
 
 // `lovage queues | head -1` is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit();
   throw error;
 });
+
+// Only now: a Node that is too old could not even load these.
+const { lovageProgram } = await import('./program.ts');
+const { reportFailure } = await import('./failure.ts');
 
 const program = lovageProgram();
 try {

@@ -58,6 +58,8 @@ export interface QueueDepth {
   readonly inFlight: number;
   /** Parked until due. */
   readonly delayed: number;
+  /** Given up: its dead letters. */
+  readonly dead: number;
 }
 
 export interface ConsumeOptions {

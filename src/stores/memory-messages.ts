@@ -159,7 +159,9 @@ export class MemoryMessages {
 
   count(name: string): QueueDepth | undefined {
     const depth = this.#queues.get(name)?.depth;
-    return depth && { ready: depth.ready, inFlight: depth.leased, delayed: depth.delayed };
+    if (!depth) return undefined;
+    const dead = [...this.#dead.values()].filter(({ message }) => message.queue === name).length;
+    return { ready: depth.ready, inFlight: depth.leased, delayed: depth.delayed, dead };
   }
 
   purge(name: string): number {

@@ -139,8 +139,13 @@ export class SqliteMessages {
 
   count(queue: string, now: number): QueueDepth | undefined {
     if (!this.#sql.queueExists.get(queue)) return undefined;
-    const [ready, inFlight, delayed] = this.#sql.count.get(queue, now) as unknown as [number, number, number];
-    return { ready, inFlight, delayed };
+    const [ready, inFlight, delayed, dead] = this.#sql.count.get(queue, now) as unknown as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    return { ready, inFlight, delayed, dead };
   }
 
   /** Drops up to `limit` messages that nobody holds. Returns how many. */
@@ -246,7 +251,8 @@ function prepareAll(store: SqliteStore): Record<Name, StatementSync> {
     count: store.prepareRows(
       `SELECT (SELECT count(*) FROM ${ready}) + (SELECT count(*) FROM ${parked} AND until <= ?2),
               (SELECT count(*) FROM ${parked} AND until > ?2 AND state = ${LEASED}),
-              (SELECT count(*) FROM ${parked} AND until > ?2 AND state = ${DELAYED})`,
+              (SELECT count(*) FROM ${parked} AND until > ?2 AND state = ${DELAYED}),
+              (SELECT count(*) FROM dead_letters WHERE queue = ?1)`,
     ),
     unheld: store.prepareRows(`SELECT id FROM messages WHERE queue = ? AND state <> ${LEASED} ORDER BY id LIMIT ?`),
     drop: store.prepare('DELETE FROM messages WHERE id = ?'),

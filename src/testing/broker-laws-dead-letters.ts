@@ -39,7 +39,7 @@ export const deadLetterLaws: readonly BrokerLaw[] = [
         assert.equal(letter.attempt, world.features.attempts ? 1 : 0);
         assert.ok(letter.diedAt >= start - 1000 && letter.diedAt <= Date.now() + 1000);
       }
-      assert.deepEqual(await broker.countMany([world.queue()]), [{ ready: 0, inFlight: 0, delayed: 0 }]);
+      assert.deepEqual(await broker.countMany([world.queue()]), [{ ready: 0, inFlight: 0, delayed: 0, dead: 2 }]);
     },
   },
   {

@@ -48,7 +48,7 @@ export const delayLaws: readonly BrokerLaw[] = [
       assert.deepEqual(await broker.publishMany(messages), []);
       await eventually(async () => {
         const [depth] = await broker.countMany([world.queue()]);
-        assert.deepEqual(depth, { ready: 3, inFlight: 0, delayed: 0 });
+        assert.deepEqual(depth, { ready: 3, inFlight: 0, delayed: 0, dead: 0 });
       });
       assert.deepEqual(idsOf(await take(await world.consume(broker), 3)), ['20', '40', '60']);
     },

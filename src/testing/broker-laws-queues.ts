@@ -69,11 +69,11 @@ export const queueLaws: readonly BrokerLaw[] = [
       const delivery = await takeOne(consumer);
       await eventually(async () => {
         const counts = await broker.countMany([world.queue(), unknown]);
-        assert.deepEqual(counts, [{ ready: 2, inFlight: 1, delayed: 2 }, undefined]);
+        assert.deepEqual(counts, [{ ready: 2, inFlight: 1, delayed: 2, dead: 0 }, undefined]);
       });
       await consumer.ackMany([delivery]);
       await eventually(async () => {
-        assert.deepEqual(await broker.countMany([world.queue()]), [{ ready: 2, inFlight: 0, delayed: 2 }]);
+        assert.deepEqual(await broker.countMany([world.queue()]), [{ ready: 2, inFlight: 0, delayed: 2, dead: 0 }]);
       });
     },
   },
@@ -106,7 +106,9 @@ export const queueLaws: readonly BrokerLaw[] = [
       const names = await elsewhere.listQueues();
       for (const label of ['declared', 'used']) assert.ok(names.includes(world.queue(label)), `${label} is missing`);
       assert.equal(new Set(names).size, names.length, 'a queue is listed twice');
-      assert.deepEqual(await elsewhere.countMany([world.queue('declared')]), [{ ready: 0, inFlight: 0, delayed: 0 }]);
+      assert.deepEqual(await elsewhere.countMany([world.queue('declared')]), [
+        { ready: 0, inFlight: 0, delayed: 0, dead: 0 },
+      ]);
     },
   },
   {

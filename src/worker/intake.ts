@@ -89,7 +89,7 @@ export class Intake {
 function notRegistered(task: string, app: LovageApp): NotRegisteredError {
   const close = app.nearestTask(task);
   return new NotRegisteredError(
-    `this worker has no task '${task}'${close ? `; did you mean '${close}'?` : ''}. Register it, or send it to a queue whose workers have it; its message is in the dead letters`,
+    `this worker has no task '${task}'${close ? ` (did you mean '${close}'?)` : ''}: register it, or send it to a queue whose workers have it. Its message is in the dead letters`,
   );
 }
 

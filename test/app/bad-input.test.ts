@@ -52,7 +52,7 @@ const bad: readonly (readonly [name: string, message: WireMessage, told: RegExp]
   ['an unknown compression', message({}, { compression: 'application/x-rot13' }), /rot13/],
   ['compressed bytes that are none', message({}, { compression: 'application/x-gzip' }), /zlib data.*incorrect header/],
   ['an ETA that is no time', message({}, { eta: 'tomorrow' }), /eta/],
-  ['a task that nobody has', message({}, { task: 'tasks.ad' }), /no task 'tasks.ad'; did you mean 'tasks.add'/],
+  ['a task that nobody has', message({}, { task: 'tasks.ad' }), /no task 'tasks.ad' \(did you mean 'tasks.add'\?\)/],
 ];
 
 describe('messages that cannot be run', () => {

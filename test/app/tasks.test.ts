@@ -268,7 +268,12 @@ describe('retries', () => {
     const result = await later.delay();
     await until(async () => (await result.state) === 'RETRY');
     expect(await result.info).toBeInstanceOf(ShopError);
-    expect((await (await play.app.broker()).countMany(['celery']))[0]).toEqual({ ready: 0, inFlight: 0, delayed: 1 });
+    expect((await (await play.app.broker()).countMany(['celery']))[0]).toEqual({
+      ready: 0,
+      inFlight: 0,
+      delayed: 1,
+      dead: 0,
+    });
   });
 
   test('autoretryFor retries by itself, dontAutoretryFor excepts', async () => {

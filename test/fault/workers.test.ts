@@ -36,7 +36,7 @@ describe('workers that die', () => {
     expect(values).toEqual(Array.from({ length: total }, (_, i) => i));
     expect(new Set(place.notes()).size).toBe(total);
     expect(kills).toBeGreaterThan(0);
-    expect(await depth()).toEqual({ ready: 0, inFlight: 0, delayed: 0 });
+    expect(await depth()).toEqual({ ready: 0, inFlight: 0, delayed: 0, dead: 0 });
   });
 
   test('a task that runs three times as long as its lease runs once', { timeout: 30_000 }, async () => {
@@ -97,7 +97,7 @@ describe('workers that die', () => {
     const near = await place.app.sendTask('tasks.add', [2, 2], { countdown: 1.5 });
     expect(await (await place.app.sendTask('tasks.add', [0, 0])).get({ timeout: 5 })).toBe(0);
     await until(async () => (await broker.countMany(['celery']))[0]?.inFlight === 0);
-    expect((await broker.countMany(['celery']))[0]).toEqual({ ready: 0, inFlight: 0, delayed: 2 });
+    expect((await broker.countMany(['celery']))[0]).toEqual({ ready: 0, inFlight: 0, delayed: 2, dead: 0 });
     await kill(first);
     await place.worker();
     expect(await near.get({ timeout: 10 })).toBe(4);
@@ -127,7 +127,7 @@ describe('workers that are told to stop', () => {
     await until(() => place.notes().includes('begin a'));
     expect(await kill(worker, 'SIGTERM')).toBe(0);
     const [depth] = await (await place.app.broker()).countMany(['celery']);
-    expect(depth).toEqual({ ready: 2, inFlight: 0, delayed: 0 });
+    expect(depth).toEqual({ ready: 2, inFlight: 0, delayed: 0, dead: 0 });
   });
 
   test('a task that outlasts the grace time is aborted and given back; the worker exits with 1', async () => {
@@ -138,7 +138,7 @@ describe('workers that are told to stop', () => {
     expect(await kill(worker, 'SIGTERM')).toBe(1);
     expect(place.notes()).toEqual(['begin long', 'aborted long']);
     const [depth] = await (await place.app.broker()).countMany(['celery']);
-    expect(depth).toEqual({ ready: 1, inFlight: 0, delayed: 0 });
+    expect(depth).toEqual({ ready: 1, inFlight: 0, delayed: 0, dead: 0 });
   });
 
   test('a second signal does not wait for the grace time', async () => {

@@ -1,31 +1,23 @@
 import { Command } from 'commander';
 import type { LovageApp } from '../../app/app.ts';
+import type { QueueDepth } from '../../contracts/broker.ts';
 import { table } from '../output.ts';
 import { run, status } from '../run.ts';
 
 /** One queue with how many messages it holds. */
-export interface QueueRow {
+export interface QueueRow extends QueueDepth {
   readonly queue: string;
-  readonly ready: number;
-  readonly inFlight: number;
-  readonly delayed: number;
-  readonly dead: number;
 }
-
-/** Dead letters are counted by listing them, so only up to this many. */
-const mostDead = 10_000;
 
 /** All queues with their depths, by name. */
 export async function queueRows(app: LovageApp): Promise<QueueRow[]> {
   const broker = await app.broker();
-  const letters = await broker.deadLetters.list({ limit: mostDead });
-  const names = [...new Set([...(await broker.listQueues()), ...letters.map(({ queue }) => queue)])].sort();
+  const names = (await broker.listQueues()).sort();
   const depths = await broker.countMany(names);
-  return names.map((queue, index) => ({
-    queue,
-    ...(depths[index] ?? { ready: 0, inFlight: 0, delayed: 0 }),
-    dead: letters.filter((letter) => letter.queue === queue).length,
-  }));
+  return names.flatMap((queue, index) => {
+    const depth = depths[index];
+    return depth ? [{ queue, ...depth }] : [];
+  });
 }
 
 /** A table of queues. */
