@@ -19,16 +19,24 @@ export interface DispatcherParts {
   readonly log: TaskLog;
 }
 
+/** Most messages asked for beyond the capacity, while tasks end as fast as they begin. */
+const maxBurst = 90;
+/** How long tasks may start one after the other before timers, signals and sockets get their turn. */
+const turnMs = 10;
+
 /** Holds the messages between their arrival and their end: hands them to the pool as slots are free, and outcomes to the settler. */
 export class Dispatcher {
   readonly pool: AsyncPool<Run, Outcome>;
   readonly #parts: DispatcherParts;
+  readonly #slots: number;
   readonly #capacity: number;
   #waiting: Held[] = [];
   readonly #running = new Map<string, Held>();
   /** Runs that are being acked before they begin; they have slots already. */
   readonly #acking = new Set<Promise<void>>();
   #ackingRuns = 0;
+  #burst = 0;
+  #turnEnds = 0;
   #nextJob = 1;
   #closed = false;
   #wake: (() => void) | undefined;
@@ -36,6 +44,7 @@ export class Dispatcher {
   /** `slots` run at once; `capacity` are held at once. */
   constructor(parts: DispatcherParts, slots: number, capacity: number) {
     this.#parts = parts;
+    this.#slots = slots;
     this.#capacity = capacity;
     this.pool = new AsyncPool<Run, Outcome>({
       slots,
@@ -46,7 +55,7 @@ export class Dispatcher {
 
   /** How many more messages may come. */
   room(): number {
-    return Math.max(0, this.#capacity - this.#waiting.length - this.#ackingRuns - this.#running.size);
+    return Math.max(0, this.#capacity + this.#burst - this.#waiting.length - this.#ackingRuns - this.#running.size);
   }
 
   /** Resolves when there is room and settlements do not lag behind (finished work would pile up in memory), or at an abort. */
@@ -77,7 +86,24 @@ export class Dispatcher {
     settler.add(settled);
     for (const held of runs) log.received(held);
     this.#waiting.push(...runs);
+    this.#turnEnds = performance.now() + turnMs;
     this.#start();
+    this.#adapt();
+  }
+
+  /**
+   * Short tasks are taken in bursts: as long as a whole batch ends at once, the next may be twice as large, which spares
+   * trips to the store. When a batch does not, what exceeds the capacity goes back at once, for other workers to run.
+   */
+  #adapt(): void {
+    const done = this.#waiting.length + this.#ackingRuns + this.#running.size === 0;
+    if (done && performance.now() < this.#turnEnds) {
+      this.#burst = Math.min(maxBurst, 2 * this.#burst + this.#slots);
+      return;
+    }
+    this.#burst = 0;
+    const excess = this.#waiting.splice(this.#capacity - this.#slots);
+    this.#parts.settler.add(excess.map(release));
   }
 
   /** From now on nothing begins; what has not begun is given back. Resolves when the pool has all that will run. */
@@ -112,7 +138,14 @@ export class Dispatcher {
 
   /** Starts what waits, as far as there are slots. What is acked early is acked only now, when it really begins. */
   #start(): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#waiting.length === 0) return;
+    if (performance.now() > this.#turnEnds) {
+      setImmediate(() => {
+        this.#turnEnds = performance.now() + turnMs;
+        this.#start();
+      });
+      return;
+    }
     const next = this.#waiting.splice(0, Math.max(0, this.pool.free - this.#ackingRuns));
     if (next.length === 0) return;
     const isLate = ({ definition }: Held) => definition?.options.acksLate ?? this.#parts.app.config.taskAcksLate;
