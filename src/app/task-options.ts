@@ -9,6 +9,8 @@ const errorClasses = kinds.custom<readonly ErrorClass[]>(
 );
 const limitLater = 'time limits need the threads or processes pool, which this version does not have';
 
+const exchangeLater = 'tasks go to a queue by its name; give queue';
+
 /** Every option of `app.task(name, options, fn)`, with Celery's meanings and units (seconds). */
 export const taskOptionTable = {
   bind: option({ kind: kinds.flag, default: false, doc: 'Give the task context as the first argument.' }),
@@ -65,6 +67,16 @@ export const taskOptionTable = {
     default: [],
     doc: 'Errors that are expected: logged without a stack, as information.',
   }),
+  retryKwargs: option({
+    kind: kinds.map,
+    unsupported: 'give maxRetries and defaultRetryDelay by themselves',
+    doc: '',
+  }),
+  typing: option({ kind: kinds.flag, unsupported: 'arguments are always checked', doc: '' }),
+  trail: option({ kind: kinds.flag, unsupported: 'children are always recorded', doc: '' }),
+  backend: option({ kind: kinds.text, unsupported: 'an application has one result backend', doc: '' }),
+  exchange: option({ kind: kinds.text, unsupported: exchangeLater, doc: '' }),
+  routingKey: option({ kind: kinds.text, unsupported: exchangeLater, doc: '' }),
   rejectOnWorkerLost: option({
     kind: kinds.flag,
     unsupported: 'it belongs to the processes pool, which this version does not have',
@@ -129,6 +141,10 @@ export const callOptionTable = {
     kind: kinds.custom('an AbortSignal', (v) => v instanceof AbortSignal),
     doc: 'Gives up sending when it aborts.',
   }),
+  retryPolicy: option({ kind: kinds.map, unsupported: 'set taskPublishRetryPolicy on the application', doc: '' }),
+  addToParent: option({ kind: kinds.flag, unsupported: 'children are always recorded', doc: '' }),
+  exchange: option({ kind: kinds.text, unsupported: exchangeLater, doc: '' }),
+  routingKey: option({ kind: kinds.text, unsupported: exchangeLater, doc: '' }),
   timeLimit: option({ kind: kinds.seconds(), unsupported: limitLater, doc: '' }),
   softTimeLimit: option({ kind: kinds.seconds(), unsupported: limitLater, doc: '' }),
 } satisfies OptionTable;

@@ -87,6 +87,8 @@ export function decodeError(
 }
 
 function nameOf(error: Error): { exc_type: string; exc_module: string } {
+  // What a Python worker would raise for them.
+  if (error instanceof errors.ArgumentsError) return { exc_type: 'TypeError', exc_module: 'builtins' };
   const className = error.constructor?.name ?? 'Error';
   if (error instanceof errors.LovageError) {
     const celery = CELERY_NAMES.get(className);
