@@ -1,5 +1,15 @@
 import { type ExecFileException, execFile } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -112,6 +122,18 @@ describe('the package', () => {
     }
     await worker;
   }, 120_000);
+
+  test('the programs in docs run there too', async () => {
+    const programs = globSync('docs/*.md', { cwd: root }).flatMap((file) =>
+      blocks(file).filter(({ language }) => language === 'ts'),
+    );
+    expect(programs.length).toBeGreaterThan(0);
+    for (const [i, { text }] of programs.entries()) {
+      writeFileSync(join(project, `docs-${i}.ts`), text);
+      const said = [...text.matchAll(/console\.log\(.*; \/\/ (.*)$/gm)].map((match) => match[1]);
+      expect(await node(`docs-${i}.ts`)).toBe(said.map((line) => `${line}\n`).join(''));
+    }
+  }, 60_000);
 
   test('the examples of the README pass the compiler', async () => {
     const types = join(project, 'node_modules', '@types');
