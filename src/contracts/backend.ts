@@ -53,6 +53,7 @@ export interface JoinPart {
   readonly key: string;
   /** Where it stands among the others. */
   readonly index: number;
+  /** Celery's meta map of the member. A store need not keep more of it than task id (the key), state and result. */
   readonly document: string | Uint8Array;
 }
 

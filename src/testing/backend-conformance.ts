@@ -1,3 +1,4 @@
+import { loadSerializers } from '../wire/serializers.ts';
 import { joinLaws } from './backend-laws-joins.ts';
 import { resultLaws } from './backend-laws-results.ts';
 import { watchLaws } from './backend-laws-watch.ts';
@@ -9,7 +10,10 @@ import { type TestRunner, testLaws } from './runner.ts';
  * is one more connection to that store. What a backend's `features` exclude is not asked of it.
  */
 export function backendConformance(runner: TestRunner, factory: () => Promise<BackendFixture>): void {
-  const makeWorld = async () => new BackendWorld(await factory());
+  const makeWorld = async () => {
+    await loadSerializers(['yaml', 'msgpack']);
+    return new BackendWorld(await factory());
+  };
   const suites = { results: resultLaws, watch: watchLaws, joins: joinLaws };
   for (const [name, laws] of Object.entries(suites)) {
     runner.describe(`result backend: ${name}`, () => testLaws(runner, laws, makeWorld));

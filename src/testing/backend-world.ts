@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import type { BackendFeatures, JoinStore, ResultBackend, ResultRecord } from '../contracts/backend.ts';
 import type { Recipe } from '../contracts/common.ts';
+import { encodeResult } from '../wire/result.ts';
 import { ChildRunner } from './child-runner.ts';
 import type { Law } from './runner.ts';
 
@@ -61,8 +62,15 @@ export class BackendWorld {
     return `${this.#prefix}-${label}`;
   }
 
-  record(label: string | number, state: string, document: string | Uint8Array = `${state} of ${label}`): ResultRecord {
-    return { taskId: this.id(label), state, document };
+  /** A record with a document that says the same: text, or bytes with `msgpack`. */
+  record(
+    label: string | number,
+    state: string,
+    result: unknown = `${state} of ${label}`,
+    serializer = 'json',
+  ): ResultRecord {
+    const taskId = this.id(label);
+    return { taskId, state, document: encodeResult({ taskId, state, result, children: [] }, { serializer }) };
   }
 
   async close(): Promise<void> {

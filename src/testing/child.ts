@@ -3,6 +3,7 @@
 import { once } from 'node:events';
 import type { ResultBackend } from '../contracts/backend.ts';
 import type { Broker } from '../contracts/broker.ts';
+import { encodeResult } from '../wire/result.ts';
 import type { ChildJob } from './child-runner.ts';
 import { idsOf, namedMessage } from './message.ts';
 
@@ -43,7 +44,10 @@ async function publish(broker: Broker, { queue = '', count = 1 }: ChildJob): Pro
 }
 
 async function store(backend: ResultBackend, { taskIds = [] }: ChildJob): Promise<void> {
-  await backend.storeMany(taskIds.map((taskId) => ({ taskId, state: 'SUCCESS', document: 'from a child' })));
+  const state = 'SUCCESS';
+  const document = (taskId: string) =>
+    encodeResult({ taskId, state, result: 'from a child', children: [] }, { serializer: 'json' });
+  await backend.storeMany(taskIds.map((taskId) => ({ taskId, state, document: document(taskId) })));
   await report(taskIds);
 }
 

@@ -12,6 +12,11 @@ export class WatchList<R extends { readonly taskId: string }> {
     return this.#watchers.size;
   }
 
+  /** The tasks that somebody waits for. */
+  get taskIds(): string[] {
+    return [...this.#watchers.keys()];
+  }
+
   has(taskId: string): boolean {
     return this.#watchers.has(taskId);
   }

@@ -1,11 +1,12 @@
 import type { LovageApp } from '../app/app.ts';
 import type { Results } from '../app/results.ts';
-import { taskOption } from '../app/task.ts';
+import { type TaskDefinition, taskOption } from '../app/task.ts';
 import type { ResultRecord } from '../contracts/backend.ts';
 import type { Delivery } from '../contracts/broker.ts';
 import { DeliveryLimitError, NotRegisteredError } from '../errors.ts';
 import { decodeTask, peekTaskId } from '../wire/protocol.ts';
 import { type AcceptList, acceptList } from '../wire/serializers.ts';
+import type { TaskMessage } from '../wire/task-message.ts';
 import type { Held, Outcome, Settlement } from './outcome.ts';
 
 /** What came of a batch of deliveries: those to run, and those that ended at the gate. */
@@ -45,8 +46,10 @@ export class Intake {
   async #read(delivery: Delivery): Promise<Held & { outcome?: Outcome }> {
     const common = { delivery, acked: false, receivedAt: Date.now() };
     try {
-      const message = await decodeTask(delivery.message, { accept: this.#accept });
-      return { ...common, taskId: message.id, message, definition: this.#app.tasks.get(message.task) };
+      const decoded = await decodeTask(delivery.message, { accept: this.#accept });
+      const definition = this.#app.tasks.get(decoded.task);
+      const message = this.#ignoresResult(decoded, definition) ? { ...decoded, ignoreResult: true } : decoded;
+      return { ...common, taskId: message.id, message, definition };
     } catch (error) {
       const { id } = peekTaskId(delivery.message);
       return {
@@ -57,6 +60,12 @@ export class Intake {
         outcome: { kind: 'dead', error: error as Error },
       };
     }
+  }
+
+  /** A sender in another language does not know what the task says of its own results (wire SPEC 1.1). A chord needs them. */
+  #ignoresResult({ lang, chord }: TaskMessage, definition: TaskDefinition | undefined): boolean {
+    if (lang === 'ts' || chord) return false;
+    return definition?.options.ignoreResult ?? this.#app.config.taskIgnoreResult;
   }
 
   /** What is stored about each task; a store in trouble is no reason to hold up work. */

@@ -1,0 +1,120 @@
+import type { BackendFeatures, JoinStore, ResultBackend, ResultRecord } from '../contracts/backend.ts';
+import type { ItemFailure } from '../contracts/common.ts';
+import { ConfigError, MessageTooLargeError } from '../errors.ts';
+import { openRedis, type RedisHandle } from '../stores/redis.ts';
+import { RedisJoins } from '../stores/redis-joins.ts';
+import { RedisResults } from '../stores/redis-results.ts';
+import { RedisWatch } from '../stores/redis-results-watch.ts';
+import { type RedisLocation, type RedisOptions, redisLocation } from '../stores/redis-url.ts';
+import { inSlices } from '../util/slices.ts';
+
+/** Redis takes no longer value (proto-max-bulk-len). */
+const MAX_DOCUMENT_BYTES = 512 * 1024 * 1024;
+// A slice is one script, and nobody else is served while it runs.
+const STORE_LIMITS = {
+  maxItems: 500,
+  maxSize: 4 * 1024 * 1024,
+  sizeOf: ({ document }: ResultRecord) => document.length,
+  refuse: tooLarge,
+};
+
+/**
+ * A result backend in a Redis, in Celery's layout: Python and TypeScript read each other's results, wait for them and
+ * finish members of each other's chords.
+ * @throws ConfigError for a wrong URL or option
+ */
+export function redisBackend(url: string, options: RedisOptions = {}): ResultBackend {
+  return new RedisBackend(redisLocation(url, options));
+}
+
+/** What a started backend works with. */
+interface Opened extends RedisHandle {
+  readonly results: RedisResults;
+  readonly joins: RedisJoins;
+  readonly watch: RedisWatch;
+}
+
+class RedisBackend implements ResultBackend {
+  readonly name = 'redis';
+  readonly url: string;
+  // As far as the server itself keeps what it was told.
+  readonly features: BackendFeatures = { durable: true, shared: true, maxDocumentBytes: MAX_DOCUMENT_BYTES };
+  readonly joins: JoinStore = {
+    setSize: async (...args) => (await this.#opened()).joins.setSize(...args),
+    addMany: async (...args) => (await this.#opened()).joins.addMany(...args),
+    read: async (...args) => (await this.#opened()).joins.read(...args),
+    take: async (...args) => (await this.#opened()).joins.take(...args),
+  };
+  readonly #location: RedisLocation;
+  #opening: Promise<Opened> | undefined;
+
+  constructor(location: RedisLocation) {
+    this.url = location.url;
+    this.#location = location;
+  }
+
+  async start(): Promise<void> {
+    this.#opening ??= open(this.#location);
+    const opening = this.#opening;
+    try {
+      await opening;
+    } catch (error) {
+      if (this.#opening === opening) this.#opening = undefined;
+      throw error;
+    }
+  }
+
+  async stop(): Promise<void> {
+    const opening = this.#opening;
+    this.#opening = undefined;
+    const opened = await opening?.catch(() => undefined);
+    opened?.watch.close();
+    await opened?.release();
+  }
+
+  async storeMany(records: readonly ResultRecord[], ttlMs?: number): Promise<ItemFailure[]> {
+    const { results } = await this.#opened();
+    return inSlices(records, STORE_LIMITS, async (slice) => {
+      await results.storeMany(slice, ttlMs);
+      return [];
+    });
+  }
+
+  async fetchMany(taskIds: readonly string[]): Promise<(ResultRecord | undefined)[]> {
+    return (await this.#opened()).results.fetchMany(taskIds);
+  }
+
+  async forgetMany(taskIds: readonly string[]): Promise<void> {
+    await (await this.#opened()).results.forgetMany(taskIds);
+  }
+
+  async watch(taskIds: readonly string[], onReady: (records: ResultRecord[]) => void): Promise<() => Promise<void>> {
+    return (await this.#opened()).watch.add(taskIds, onReady);
+  }
+
+  #opened(): Promise<Opened> {
+    if (this.#opening) return this.#opening;
+    return Promise.reject(new ConfigError(`the result backend ${this.url} is not started: await start() first`));
+  }
+}
+
+async function open(location: RedisLocation): Promise<Opened> {
+  const handle = await openRedis(location);
+  const results = new RedisResults(handle.store);
+  return {
+    ...handle,
+    results,
+    joins: new RedisJoins(handle.store),
+    watch: new RedisWatch(handle.store, results),
+  };
+}
+
+function tooLarge({ taskId, document }: ResultRecord): MessageTooLargeError | undefined {
+  // A UTF-16 unit takes up to three bytes; only long texts are worth counting exactly.
+  if (document.length * 3 <= MAX_DOCUMENT_BYTES) return undefined;
+  const bytes = typeof document === 'string' ? Buffer.byteLength(document) : document.byteLength;
+  if (bytes <= MAX_DOCUMENT_BYTES) return undefined;
+  return new MessageTooLargeError(
+    `the result of task ${taskId} has ${bytes} bytes; Redis takes up to ${MAX_DOCUMENT_BYTES}. Store the data elsewhere and return a reference`,
+  );
+}

@@ -1,0 +1,74 @@
+import { StoreError } from '../errors.ts';
+import { isPermanent, redisError } from './redis-errors.ts';
+import type { RedisLocation } from './redis-url.ts';
+
+// Not as an import: the types, too, are there only where the package is installed.
+/** A connection. */
+export type Redis = import('ioredis').Redis;
+/** What a connection is made with. */
+export type ClientOptions = import('ioredis').RedisOptions;
+
+/** How every connection is made. `role` is for people who look at CLIENT LIST. */
+export function clientOptions({ address, connectTimeoutMs, clientName }: RedisLocation, role: string): ClientOptions {
+  const { sentinels, masterName, tls, ...rest } = address;
+  const options: ClientOptions = {
+    ...rest,
+    lazyConnect: true,
+    connectTimeout: connectTimeoutMs,
+    connectionName: `${clientName}:${role}`,
+    disableClientInfo: true,
+    // The same forms of replies from every version of ioredis.
+    protocol: 2,
+    // Nothing is kept for later or sent twice behind our back.
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    retryStrategy: (times) => Math.min(2000, 50 * 2 ** Math.min(times, 10)) * (0.75 + Math.random() / 4),
+  };
+  if (sentinels && masterName !== undefined) Object.assign(options, { sentinels: [...sentinels], name: masterName });
+  if (tls) {
+    const { checkHostname, ...secure } = tls;
+    options.tls = checkHostname ? secure : { ...secure, checkServerIdentity: () => undefined };
+  }
+  return options;
+}
+
+/**
+ * Connects for the first time. Waits for a server that is not there yet, up to `connectTimeoutMs`; gives up at once
+ * where waiting is no use, as with a wrong password.
+ */
+export function firstReady(client: Redis, location: RedisLocation): Promise<void> {
+  client.connect().catch(() => {});
+  return ready(client, location, location.connectTimeoutMs, isPermanent);
+}
+
+/** Resolves when a connection is there (again), and fails where that takes longer than `ms`. */
+export function whenReady(client: Redis, location: RedisLocation, ms: number): Promise<void> {
+  return ready(client, location, ms, () => false);
+}
+
+function ready(client: Redis, { url }: RedisLocation, ms: number, isFinal: (error: Error) => boolean): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let last: Error | undefined;
+    const done = (error?: Error) => {
+      clearTimeout(timer);
+      client.off('ready', onReady).off('error', onError).off('end', onEnd);
+      if (error) reject(error);
+      else resolve();
+    };
+    const onReady = () => done();
+    const onError = (error: Error) => {
+      last = redisError(error, url);
+      if (isFinal(last)) done(last);
+    };
+    const onEnd = () => done(last ?? new StoreError(`the connection to ${url} was closed`));
+    const timer = setTimeout(() => {
+      const why = last
+        ? `: ${(last.cause as Error | undefined)?.message ?? last.message}`
+        : ': nothing answers there as a Redis would. Is it redis:// on one side and rediss:// on the other?';
+      done(new StoreError(`no connection to ${url} within ${ms / 1000} s${why}`, { cause: last }));
+    }, ms);
+    client.on('ready', onReady).on('error', onError).on('end', onEnd);
+    if (client.status === 'end') onEnd();
+  });
+}

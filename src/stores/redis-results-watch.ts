@@ -1,0 +1,110 @@
+import { isFinished, type ResultRecord } from '../contracts/backend.ts';
+import { backoffMs } from '../util/backoff.ts';
+import { sleep } from '../util/sleep.ts';
+import { WatchList } from '../util/watch-list.ts';
+import type { RedisStore } from './redis.ts';
+import { type Redis, whenReady } from './redis-client.ts';
+import { redisError } from './redis-errors.ts';
+import { type RedisResults, toRecord } from './redis-results.ts';
+
+/** Channels named by one command. */
+const PAGE = 1000;
+
+/**
+ * Tells watchers what has finished. Each result is published on a channel of its own, with its document; so nothing is
+ * read but what had finished before somebody listened. One connection, opened by the first watcher, listens to all.
+ */
+export class RedisWatch {
+  readonly #store: RedisStore;
+  readonly #results: RedisResults;
+  readonly #list = new WatchList<ResultRecord>();
+  readonly #closed = new AbortController();
+  #client: Redis | undefined;
+  #finished: ResultRecord[] = [];
+
+  constructor(store: RedisStore, results: RedisResults) {
+    this.#store = store;
+    this.#results = results;
+  }
+
+  async add(taskIds: readonly string[], onReady: (records: ResultRecord[]) => void): Promise<() => Promise<void>> {
+    const remove = this.#list.add(taskIds, onReady);
+    const leave = async () => {
+      remove();
+      await this.#unsubscribe(taskIds);
+    };
+    try {
+      this.#client ??= this.#connect();
+      await this.#listen(this.#client, taskIds);
+    } catch (error) {
+      await leave();
+      throw redisError(error, this.#store.location.url);
+    }
+    return leave;
+  }
+
+  close(): void {
+    this.#closed.abort();
+    this.#client?.disconnect();
+  }
+
+  #connect(): Redis {
+    const client = this.#store.openClient('results');
+    client.on('messageBuffer', (channel: Buffer, document: Buffer) => {
+      const taskId = this.#results.taskOf(channel.toString());
+      if (this.#list.has(taskId)) this.#tell(toRecord(taskId, document));
+      // The end of listening did not reach the server, or is on its way.
+      else void this.#unsubscribe([taskId]);
+    });
+    client.once('ready', () => client.on('ready', () => void this.#catchUp(client)));
+    return client;
+  }
+
+  /** Listens first and looks then: what finishes in between is heard or seen. */
+  async #listen(client: Redis, taskIds: readonly string[]): Promise<void> {
+    const { location } = this.#store;
+    if (client.status !== 'ready') await whenReady(client, location, location.connectTimeoutMs);
+    for (let from = 0; from < taskIds.length; from += PAGE) {
+      const page = taskIds.slice(from, from + PAGE);
+      await client.subscribe(...page.map((id) => this.#results.keyOf(id)));
+      for (const record of await this.#results.fetchMany(page)) if (record) this.#tell(record);
+    }
+  }
+
+  /** After a break of the connection: whatever was published meanwhile is stored. */
+  async #catchUp(client: Redis): Promise<void> {
+    for (let attempt = 0; !this.#closed.signal.aborted; attempt += 1) {
+      try {
+        const taskIds = this.#list.taskIds;
+        await this.#listen(client, taskIds);
+        // Those that were left meanwhile.
+        return await this.#unsubscribe(taskIds);
+      } catch {
+        // Broken again: the next connection brings the next call.
+        if (client.status !== 'ready') return;
+        await sleep(backoffMs(attempt, { startMs: 50, maxMs: 1000 }), this.#closed.signal);
+      }
+    }
+  }
+
+  /** Those of one turn together, and never inside the caller's own `watch`. */
+  #tell(record: ResultRecord): void {
+    if (!isFinished(record.state) || this.#finished.push(record) > 1) return;
+    setImmediate(() => {
+      const records = this.#finished;
+      this.#finished = [];
+      if (this.#closed.signal.aborted) return;
+      this.#list.deliver(records);
+      void this.#unsubscribe(records.map(({ taskId }) => taskId));
+    });
+  }
+
+  /** Stops listening for those of these tasks that nobody waits for any more. */
+  async #unsubscribe(taskIds: readonly string[]): Promise<void> {
+    const unwatched = taskIds.filter((id) => !this.#list.has(id)).map((id) => this.#results.keyOf(id));
+    for (let from = 0; from < unwatched.length; from += PAGE) {
+      // Where the connection is gone, so are its subscriptions.
+      await this.#client?.unsubscribe(...unwatched.slice(from, from + PAGE)).catch(() => {});
+    }
+  }
+}

@@ -1,0 +1,83 @@
+import { isFinished, type ResultRecord } from '../contracts/backend.ts';
+import type { RedisStore } from './redis.ts';
+import { STORE_MANY } from './redis-results-scripts.ts';
+import { asDocument, stateOf } from './redis-results-state.ts';
+
+/** Keys read or deleted by one command. */
+const PAGE = 1000;
+
+/**
+ * What stands in front of the keys of results. Celery's result backend (since 5.3) sets its `global_keyprefix` off with a
+ * `_` unless it ends in a separator; the broker's is taken as it is.
+ */
+export function resultPrefix(globalKeyprefix: string): string {
+  return /(^|[:_\-.])$/.test(globalKeyprefix) ? globalKeyprefix : `${globalKeyprefix}_`;
+}
+
+/** The results of a Redis, as Celery keeps them: a text per task with its meta map. */
+export class RedisResults {
+  readonly #store: RedisStore;
+  readonly #prefix: string;
+
+  constructor(store: RedisStore) {
+    this.#store = store;
+    this.#prefix = `${resultPrefix(store.location.keyPrefix)}celery-task-meta-`;
+  }
+
+  /** The key of a task's result, which is the name of its channel, too. */
+  keyOf(taskId: string): string {
+    return this.#prefix + taskId;
+  }
+
+  /** The task of a key that `keyOf` gave. */
+  taskOf(key: string): string {
+    return key.slice(this.#prefix.length);
+  }
+
+  /** In one atomic step. */
+  async storeMany(records: readonly ResultRecord[], ttlMs: number | undefined): Promise<void> {
+    const args: (string | number | Buffer)[] = [ttlMs === undefined ? '' : Math.ceil(ttlMs)];
+    for (const { taskId, state, document } of records) {
+      args.push(this.keyOf(taskId), isFinished(state) ? state : '', toArgument(document));
+    }
+    await this.#store.script(STORE_MANY, args);
+  }
+
+  async fetchMany(taskIds: readonly string[]): Promise<(ResultRecord | undefined)[]> {
+    const records: (ResultRecord | undefined)[] = [];
+    for (let from = 0; from < taskIds.length; from += PAGE) {
+      const page = taskIds.slice(from, from + PAGE);
+      // A key of another type is nothing to MGET, and gives way to the first result.
+      const values = (await this.#store.commandBuffer(
+        'MGET',
+        ...page.map((id) => this.keyOf(id)),
+      )) as (Buffer | null)[];
+      page.forEach((taskId, i) => {
+        const value = values[i];
+        records.push(value ? toRecord(taskId, value) : undefined);
+      });
+    }
+    return records;
+  }
+
+  async forgetMany(taskIds: readonly string[]): Promise<void> {
+    for (let from = 0; from < taskIds.length; from += PAGE) {
+      await this.#store.command('DEL', ...taskIds.slice(from, from + PAGE).map((id) => this.keyOf(id)));
+    }
+  }
+}
+
+/**
+ * A record of what is stored or published for a task. What is no document counts as failed: who waits for the task gets
+ * the error of reading it, instead of waiting for ever.
+ */
+export function toRecord(taskId: string, stored: Buffer): ResultRecord {
+  const document = asDocument(stored);
+  return { taskId, state: stateOf(document) ?? 'FAILURE', document };
+}
+
+/** As ioredis takes it. */
+export function toArgument(document: string | Uint8Array): string | Buffer {
+  if (typeof document === 'string') return document;
+  return Buffer.from(document.buffer, document.byteOffset, document.byteLength);
+}

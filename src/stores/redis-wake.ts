@@ -1,0 +1,135 @@
+import type { RedisStore } from './redis.ts';
+import type { Redis } from './redis-client.ts';
+import type { RedisMessages } from './redis-messages.ts';
+
+/** How long a message of a Python producer may go unnoticed in a list that is not watched. */
+const SAFETY_MS = 2000;
+const WATCH_SECONDS = 20;
+
+/**
+ * Wakes one consumer when there may be something to receive. Three things do: a hint from whoever put something into an
+ * empty queue (Lovage's processes send them); one list that is watched, the likeliest, by a blocking command that leaves
+ * it as it was (so that work from Python is noticed at once); and a cheap look at all lists now and then.
+ */
+export class RedisWake {
+  readonly #store: RedisStore;
+  readonly #messages: RedisMessages;
+  readonly #channels = new Map<string, () => Promise<void>>();
+  readonly #waiting = new Set<() => void>();
+  #version = 0;
+  #blocking: Redis | undefined;
+  #watching = false;
+  #closed = false;
+
+  constructor(store: RedisStore, messages: RedisMessages) {
+    this.#store = store;
+    this.#messages = messages;
+  }
+
+  /** Grows with every reason to look again. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** Listens to hints for these queues, and no longer to those for others. */
+  async follow(queues: readonly string[]): Promise<void> {
+    const wanted = new Set([...queues, ''].map((queue) => this.#messages.layout.wakeChannel(queue)));
+    for (const [channel, stop] of this.#channels) {
+      if (wanted.has(channel)) continue;
+      this.#channels.delete(channel);
+      await stop();
+    }
+    for (const channel of wanted) {
+      if (this.#channels.has(channel)) continue;
+      this.#channels.set(channel, await this.#store.channels.subscribe(channel, () => this.wake()));
+    }
+    if (this.#closed) await this.#unfollow();
+  }
+
+  wake(): void {
+    this.#version += 1;
+    for (const resolve of [...this.#waiting]) resolve();
+  }
+
+  /** Waits until there is a reason to look that came after version `seen`, or `ms` have passed, or a signal aborts. */
+  async wait(
+    seen: number,
+    ms: number,
+    likeliest: string,
+    queues: readonly string[],
+    ...signals: AbortSignal[]
+  ): Promise<void> {
+    const end = performance.now() + ms;
+    for (;;) {
+      if (this.#version !== seen || signals.some(({ aborted }) => aborted)) return;
+      const left = end - performance.now();
+      if (left <= 0) return;
+      this.#watch(likeliest);
+      const wholeTime = await this.#pause(Math.min(left, SAFETY_MS), signals);
+      if (wholeTime && left > SAFETY_MS && (await this.#messages.hasSome(queues))) return;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#blocking?.disconnect();
+    this.#blocking = undefined;
+    await this.#unfollow();
+    this.wake();
+  }
+
+  async #unfollow(): Promise<void> {
+    const stops = [...this.#channels.values()];
+    this.#channels.clear();
+    for (const stop of stops) await stop();
+  }
+
+  /** True when the time passed, false when something happened. */
+  #pause(ms: number, signals: readonly AbortSignal[]): Promise<boolean> {
+    return new Promise((resolve) => {
+      const done = (wholeTime: boolean) => {
+        clearTimeout(timer);
+        this.#waiting.delete(onWake);
+        for (const signal of signals) signal.removeEventListener('abort', onWake);
+        resolve(wholeTime);
+      };
+      const onWake = () => done(false);
+      const timer = setTimeout(() => done(true), Math.max(0, ms));
+      this.#waiting.add(onWake);
+      for (const signal of signals) signal.addEventListener('abort', onWake, { once: true });
+    });
+  }
+
+  /** The connection for watching. Until it is there nothing is watched: then it is time to look, and to watch from there on. */
+  #connected(): Redis {
+    if (!this.#blocking) {
+      this.#blocking = this.#store.openClient('waiting');
+      this.#blocking.on('ready', () => this.wake());
+    }
+    return this.#blocking;
+  }
+
+  /** Watches one list, unless one is watched already: that goes on for some seconds, and then the new one gets its turn. */
+  #watch(list: string): void {
+    if (this.#watching || this.#closed) return;
+    const client = this.#connected();
+    if (client.status !== 'ready') return;
+    const key = this.#messages.layout.prefix + list;
+    this.#watching = true;
+    // The server ends it in time, unless it is gone and the connection does not know it.
+    const guard = setTimeout(
+      () => client.disconnect(true),
+      WATCH_SECONDS * 1000 + this.#store.location.commandTimeoutMs,
+    );
+    client
+      .call('BLMOVE', key, key, 'RIGHT', 'RIGHT', WATCH_SECONDS)
+      .then((found) => {
+        if (found !== null) this.wake();
+      })
+      .catch(() => {})
+      .finally(() => {
+        clearTimeout(guard);
+        this.#watching = false;
+      });
+  }
+}
