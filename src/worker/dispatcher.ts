@@ -94,7 +94,11 @@ export class Dispatcher {
     settler.add(settled);
     for (const settlement of settled) log.settled(settlement);
     const { alone, others } = this.#quarantine(runs);
-    settler.add(others.map(release));
+    if (others.length > 0) {
+      settler.add(others.map(release));
+      // They must be back in their queue, uncounted, before the suspect begins.
+      await settler.drained();
+    }
     for (const held of alone) log.received(held);
     this.#waiting.push(...alone);
     this.#turnEnds = performance.now() + turnMs;
