@@ -18,6 +18,11 @@ export class LovageError extends Error {
   }
 }
 
+/** Whether trying again can help. Errors that are not ours are taken for passing: a network, a disk. */
+export function isPassing(error: Error): boolean {
+  return !(error instanceof LovageError) || error.retryable;
+}
+
 // --- The programmer must act: the code or the configuration is wrong. ---
 
 /** An option, URL or call is wrong. Raised before anything is sent. */
@@ -97,17 +102,22 @@ export class LeaseLostError extends LovageError {
   override readonly code = 'LEASE_LOST';
 }
 
-/** Some messages of a batch were not taken by the broker; the others were. */
+/** Some messages of a batch were not sent; the others were. */
 export class PublishError extends StoreError {
   override readonly code = 'PUBLISH';
   /** Position in the batch, and why. */
   readonly failures: readonly { readonly index: number; readonly error: Error }[];
+  /** The ids of the whole batch, in its order: those that are not among the failures were sent. */
+  readonly taskIds: readonly string[];
 
-  constructor(failures: readonly { readonly index: number; readonly error: Error }[], total: number) {
-    super(`${failures.length} of ${total} messages were not taken by the broker: ${failures[0]?.error.message}`, {
-      cause: failures[0]?.error,
-    });
+  constructor(failures: readonly { readonly index: number; readonly error: Error }[], taskIds: readonly string[]) {
+    const [first] = failures;
+    super(
+      `${failures.length} of ${taskIds.length} messages were not sent; the first, number ${first?.index}: ${first?.error.message}`,
+      { cause: first?.error },
+    );
     this.failures = failures;
+    this.taskIds = taskIds;
   }
 }
 

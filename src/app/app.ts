@@ -136,7 +136,7 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
     const checked = definition?.options.schema ? await this.#checked(definition, args, options) : args;
     const prepared = this.#preparer.call(name, checked, options, definition?.options);
     await this.send([prepared], options);
-    return new AsyncResult<R>(prepared.message.id, this);
+    return this.#resultOf<R>(prepared);
   }
 
   /** Sends one task many times, in large batches; results are in the order of the calls. */
@@ -154,7 +154,12 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
       : calls;
     const prepared = checked.map((args) => this.#preparer.call(name, args, options, definition?.options));
     await this.send(prepared, options);
-    return prepared.map(({ message }) => new AsyncResult<R>(message.id, this));
+    return prepared.map((one) => this.#resultOf<R>(one));
+  }
+
+  #resultOf<R>({ message: { id, task, ignoreResult } }: Prepared): AsyncResult<R> {
+    const own = this.#tasks.get(task)?.options.storeErrorsEvenIfIgnored;
+    return new AsyncResult<R>(id, this, ignoreResult && !(own ?? this.config.taskStoreErrorsEvenIfIgnored));
   }
 
   /** Sends a signature; `args` are complete. */
@@ -186,7 +191,9 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
         throw new ConfigError(`${task} is a member of a chord, so its result cannot be ignored`);
       return { ...one, message: { ...one.message, groupId, groupIndex, chord } };
     });
-    await joins.setSize(groupId, header.length, results.ttlMs);
+    // Counted from the last member's start: until then none of what is kept may vanish.
+    const longestMs = Math.max(...prepared.map(({ delayMs }) => delayMs));
+    await joins.setSize(groupId, header.length, results.ttlMs && results.ttlMs + longestMs);
     await this.send(prepared);
     return new AsyncResult<R>(bodyId, this);
   }

@@ -30,7 +30,8 @@ const routesKind = kinds.custom<Readonly<Record<string, Route>>>(
       (r) =>
         isObject(r) &&
         Object.keys(r).every((k) => k === 'queue' || k === 'priority') &&
-        (r.queue === undefined || typeof r.queue === 'string'),
+        (r.queue === undefined || typeof r.queue === 'string') &&
+        (r.priority === undefined || kinds.int(0, 9).is(r.priority)),
     ),
   (t) => kinds.map.parse(t) as Readonly<Record<string, Route>> | undefined,
 );
@@ -221,7 +222,12 @@ export const configTable = {
     kind: kinds.int(1, 1000),
     default: 1,
     celery: ['worker_prefetch_multiplier', 'CELERYD_PREFETCH_MULTIPLIER'],
-    doc: 'Messages held for each slot; at 1 a worker takes only what it starts at once.',
+    doc: 'Messages held for each slot; at 1 a worker holds what it runs (but see workerBursts).',
+  }),
+  workerBursts: option({
+    kind: kinds.flag,
+    default: true,
+    doc: 'Take tasks that end at once in bursts of up to five times the slots; what is left over when one does not end at once goes back. `false`: never more than there are slots for.',
   }),
   workerPool: option({
     kind: kinds.custom<'async'>(
@@ -332,7 +338,7 @@ function readEnvironment(environment: Readonly<Record<string, string | undefined
       const text = environment[variable];
       if (text === undefined || text === '' || name in values) continue;
       const value: unknown = row.kind.parse(text);
-      if (value === undefined)
+      if (value === undefined || !row.kind.is(value))
         throw new ConfigError(`environment variable ${variable}: expected ${row.kind.expected}, got ${show(text)}`);
       values[name] = value;
     }

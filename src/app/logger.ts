@@ -1,4 +1,5 @@
 import { styleText } from 'node:util';
+import { saferepr } from '../wire/saferepr.ts';
 
 /** Takes log lines: an object first, then a message. pino, and anything shaped like it, fits. */
 export interface Logger {
@@ -34,10 +35,19 @@ export function streamLogger(
 }
 
 function jsonLine(level: LogLevel, time: string, fields: object, message: string): string {
-  return `${JSON.stringify({ level, time, msg: message, ...fields }, (_key, value: unknown) => {
-    if (value instanceof Error) return { name: value.name, message: value.message, stack: value.stack };
-    return typeof value === 'bigint' ? String(value) : value;
-  })}\n`;
+  const safe = Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, jsonValue(value)]));
+  return `${JSON.stringify({ level, time, msg: message, ...safe })}\n`;
+}
+
+/** The value where JSON has a form for it, else text about it: a log line never fails. */
+function jsonValue(value: unknown): unknown {
+  if (value instanceof Error) return { name: value.name, message: value.message, stack: value.stack };
+  try {
+    JSON.stringify(value);
+    return value;
+  } catch {
+    return saferepr(value);
+  }
 }
 
 function prettyLine(
@@ -51,7 +61,8 @@ function prettyLine(
   let stack = '';
   for (const [key, value] of Object.entries(fields)) {
     if (value instanceof Error) stack = `\n    ${value.stack ?? value.message}`;
-    else if (value !== undefined) plain.push(`${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
+    else if (value !== undefined)
+      plain.push(`${key}=${typeof value === 'string' ? value : JSON.stringify(jsonValue(value))}`);
   }
   const label = `[${time.slice(0, 23).replace('T', ' ')}: ${level.toUpperCase()}]`;
   const styled = styleText(colours[level], label, { stream });

@@ -1,5 +1,6 @@
 import type { Broker, Outgoing } from '../contracts/broker.ts';
-import { LovageError, MessageTooLargeError, PublishError } from '../errors.ts';
+import type { ItemFailure } from '../contracts/common.ts';
+import { isPassing, MessageTooLargeError, PublishError } from '../errors.ts';
 import { Batcher } from '../util/batcher.ts';
 import { sleep } from '../util/sleep.ts';
 import { encodeTask } from '../wire/protocol.ts';
@@ -10,6 +11,12 @@ export interface PublishOptions {
   /** Overrides `taskPublishRetry`. */
   readonly retry?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+/** A message on its way, with its place in the call. */
+interface Item {
+  readonly index: number;
+  readonly outgoing: Outgoing;
 }
 
 /** Messages joined into one call of the broker. */
@@ -30,78 +37,92 @@ export class Publisher {
 
   /**
    * Resolves when the broker has confirmed every message.
-   * @throws SerializationError, MessageTooLargeError before anything is sent
-   * @throws PublishError listing the messages of a batch that were not taken; for a single message its own error
+   * @throws for a single message its own error: SerializationError, MessageTooLargeError, a StoreError
+   * @throws PublishError listing the messages of several that were not taken; all others were
    */
   async publishMany(prepared: readonly Prepared[], options: PublishOptions = {}): Promise<void> {
+    const failures = await this.tryMany(prepared, options);
+    const [first] = failures;
+    if (!first) return;
+    if (prepared.length === 1) throw first.error;
+    throw new PublishError(
+      failures,
+      prepared.map(({ message }) => message.id),
+    );
+  }
+
+  /** The same, returning what failed: one bad message keeps no other from being sent. */
+  async tryMany(prepared: readonly Prepared[], options: PublishOptions = {}): Promise<ItemFailure[]> {
+    const failures: ItemFailure[] = [];
     // In slices, so that a great many messages neither block the event loop for long nor stand in memory twice.
     for (let from = 0; from < prepared.length; from += maxBatch) {
-      const slice = prepared.slice(from, from + maxBatch);
-      const outgoing = slice.map((one) => this.#encode(one));
-      for (const { queue } of outgoing) if (!this.#declared.has(queue)) await this.#declare(queue);
-      await this.#send(outgoing, from, options);
+      const items: Item[] = [];
+      prepared.slice(from, from + maxBatch).forEach((one, i) => {
+        try {
+          items.push({ index: from + i, outgoing: this.#encode(one) });
+        } catch (error) {
+          failures.push({ index: from + i, error: error as Error });
+        }
+      });
+      failures.push(...(await this.#send(items, options)));
     }
+    return failures;
   }
 
   #encode({ queue, message, delayMs, serializer, compression }: Prepared): Outgoing {
+    const { features } = this.#broker;
     const wire = encodeTask(message, {
       serializer,
       jsonTags: this.#config.jsonTags,
       ...(compression !== undefined && { compression }),
     });
-    const limit = Math.min(
-      this.#config.maxMessageBytes ?? Number.POSITIVE_INFINITY,
-      this.#broker.features.maxMessageBytes,
-    );
+    const limit = Math.min(this.#config.maxMessageBytes ?? Number.POSITIVE_INFINITY, features.maxMessageBytes);
     if (wire.body.length > limit) {
       throw new MessageTooLargeError(
         `${message.task} was not sent: its body has ${wire.body.length} bytes, the limit is ${limit}. Pass a reference (a path, a key) in place of the data, or set taskCompression`,
       );
     }
-    const delay = Math.min(delayMs, this.#broker.features.maxDelayMs);
+    const delay = Math.min(delayMs, features.maxDelayMs);
     return delay > 0 ? { queue, message: wire, delayMs: delay } : { queue, message: wire };
   }
 
-  #declare(queue: string): Promise<void> {
-    let declared = this.#declared.get(queue);
-    if (!declared) {
-      declared = this.#broker.declareMany([{ name: queue }]);
-      this.#declared.set(queue, declared);
-      declared.catch(() => this.#declared.delete(queue));
-    }
-    return declared;
-  }
-
-  async #send(outgoing: readonly Outgoing[], from: number, { retry, signal }: PublishOptions): Promise<void> {
+  async #send(items: readonly Item[], { retry, signal }: PublishOptions): Promise<ItemFailure[]> {
     const policy = this.#config.taskPublishRetryPolicy;
     const tries = (retry ?? this.#config.taskPublishRetry) ? (policy.max_retries ?? Number.POSITIVE_INFINITY) : 0;
-    let left = outgoing.map((item, index) => ({ item, index }));
-    for (let attempt = 0; ; attempt += 1) {
-      signal?.throwIfAborted();
-      let failures: readonly { index: number; error: Error }[];
-      try {
-        failures = await this.#batcher.addMany(left.map(({ item }) => item));
-      } catch (error) {
-        failures = left.map((_, index) => ({ index, error: error as Error }));
+    const final: ItemFailure[] = [];
+    let left = items;
+    for (let attempt = 0; left.length > 0; attempt += 1) {
+      const current = left;
+      const failed = signal?.aborted
+        ? current.map((_, index) => ({ index, error: signal.reason as Error }))
+        : await this.#attempt(current.map(({ outgoing }) => outgoing));
+      left = [];
+      const again: Item[] = [];
+      for (const { index, error } of failed) {
+        const item = current[index];
+        if (item && attempt < tries && isPassing(error) && !signal?.aborted) again.push(item);
+        else if (item) final.push({ index: item.index, error });
       }
-      if (failures.length === 0) return;
-      const canRetry =
-        attempt < tries && failures.every(({ error }) => error instanceof LovageError && error.retryable);
-      const failed = failures.flatMap(({ index, error }) => {
-        const entry = left[index];
-        return entry ? [{ ...entry, error }] : [];
-      });
-      if (!canRetry) {
-        const [only] = failed;
-        if (outgoing.length === 1 && only) throw only.error;
-        throw new PublishError(
-          failed.map(({ index, error }) => ({ index: from + index, error })),
-          outgoing.length,
-        );
-      }
-      left = failed;
+      left = again;
       const { interval_start: start = 0, interval_step: step = 0.2, interval_max: max = 1 } = policy;
-      await sleep(Math.min(max, start + step * attempt) * 1000, signal);
+      if (left.length > 0) await sleep(Math.min(max, start + step * attempt) * 1000, signal);
     }
+    return final;
+  }
+
+  async #attempt(outgoing: readonly Outgoing[]): Promise<readonly ItemFailure[]> {
+    try {
+      for (const { queue } of outgoing) if (!this.#declared.has(queue)) await this.#declare(queue);
+      return await this.#batcher.addMany(outgoing);
+    } catch (error) {
+      return outgoing.map((_, index) => ({ index, error: error as Error }));
+    }
+  }
+
+  #declare(queue: string): Promise<void> {
+    const declared = this.#broker.declareMany([{ name: queue }]);
+    this.#declared.set(queue, declared);
+    declared.catch(() => this.#declared.delete(queue));
+    return declared;
   }
 }

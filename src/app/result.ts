@@ -1,9 +1,12 @@
 import { isFinished } from '../contracts/backend.ts';
-import { TaskRevokedError } from '../errors.ts';
+import { ConfigError, TaskRevokedError } from '../errors.ts';
 import { decodeError, encodeError } from '../wire/remote-error.ts';
 import type { ResultMeta, WireError } from '../wire/task-message.ts';
 import type { ErrorClass } from './config.ts';
 import type { Results, WaitOptions } from './results.ts';
+
+/** How long a revocation is kept at least. */
+const revokedMs = 30 * 24 * 3600 * 1000;
 
 /** What a result needs of its application. */
 export interface ResultSource {
@@ -15,11 +18,14 @@ export interface ResultSource {
 export class AsyncResult<out R = unknown> {
   readonly id: string;
   readonly #source: ResultSource;
+  readonly #ignored: boolean;
   #finished: ResultMeta | undefined;
 
-  constructor(id: string, source: ResultSource) {
+  /** `ignored` says that nothing will be stored. */
+  constructor(id: string, source: ResultSource, ignored = false) {
     this.id = id;
     this.#source = source;
+    this.#ignored = ignored;
   }
 
   /**
@@ -28,6 +34,8 @@ export class AsyncResult<out R = unknown> {
    * @throws TaskRevokedError, TimeoutError, or the reason of `signal`
    */
   async get(options: WaitOptions = {}): Promise<R> {
+    if (this.#ignored)
+      throw new ConfigError(`the result of task ${this.id} is ignored (ignoreResult), so there is nothing to wait for`);
     const results = await this.#source.results();
     this.#finished ??= await results.wait(this.id, options);
     if (this.#finished.state === 'SUCCESS') return this.#finished.result as R;
@@ -82,18 +90,23 @@ export class AsyncResult<out R = unknown> {
     this.#finished = undefined;
   }
 
-  /** Has workers skip the task if it has not begun: REVOKED is stored for good, and each worker looks before it runs. A finished result stays. */
+  /**
+   * Has workers skip the task if it has not begun: REVOKED is stored (for 30 days at least), and each worker looks
+   * before it runs. A finished result stays.
+   */
   async revoke(): Promise<void> {
     const results = await this.#source.results();
     const current = await results.fetch(this.id);
     if (current && isFinished(current.state)) return;
-    await results.store({
+    const revoked = {
       taskId: this.id,
       state: 'REVOKED',
       result: encodeError(new TaskRevokedError('revoked')),
       children: [],
       dateDone: Date.now(),
-    });
+    };
+    // Its message may wait for longer than results are kept.
+    await results.store(revoked, results.ttlMs && Math.max(results.ttlMs, revokedMs));
   }
 
   async #meta(): Promise<ResultMeta | undefined> {

@@ -1,15 +1,22 @@
 import { isFinished, type ResultBackend, type ResultRecord } from '../contracts/backend.ts';
 import { ConfigError, TimeoutError } from '../errors.ts';
 import { Batcher } from '../util/batcher.ts';
+import { checkOptions, kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
+import { maxTimerMs } from '../util/sleep.ts';
 import { decodeResult, encodeResult } from '../wire/result.ts';
 import type { ResultMeta } from '../wire/task-message.ts';
 import type { Config } from './config.ts';
 
-export interface WaitOptions {
-  /** Seconds. Without it: for as long as it takes. */
-  timeout?: number;
-  signal?: AbortSignal;
-}
+const waitOptionTable = {
+  timeout: option({ kind: kinds.seconds(), doc: 'Seconds. Without it: for as long as it takes.' }),
+  signal: option<AbortSignal>({
+    kind: kinds.custom('an AbortSignal', (v) => v instanceof AbortSignal),
+    doc: 'Ends the waiting when it aborts.',
+  }),
+} satisfies OptionTable;
+
+/** How long to wait: `timeout` in seconds, and a `signal`. */
+export type WaitOptions = OptionsOf<typeof waitOptionTable>;
 
 /** Reads and writes results: the one place that knows how they are serialized and how one waits for them. */
 export class Results {
@@ -59,8 +66,9 @@ export class Results {
     return record && this.decode(record);
   }
 
-  async store(meta: ResultMeta): Promise<void> {
-    const [failure] = await this.required().storeMany([this.encode(meta)], this.ttlMs);
+  /** `ttlMs` overrides how long it is kept. */
+  async store(meta: ResultMeta, ttlMs = this.ttlMs): Promise<void> {
+    const [failure] = await this.required().storeMany([this.encode(meta)], ttlMs);
     if (failure) throw failure.error;
   }
 
@@ -68,15 +76,18 @@ export class Results {
    * Waits until a task has finished. Waits of one turn share one watch.
    * @throws TimeoutError after `timeout`; the signal's reason when it aborts
    */
-  async wait(taskId: string, { timeout, signal }: WaitOptions = {}): Promise<ResultMeta> {
+  async wait(taskId: string, { timeout, signal, ...unknown }: WaitOptions = {}): Promise<ResultMeta> {
     this.required();
+    checkOptions(waitOptionTable, { timeout, signal, ...unknown }, 'get()');
     signal?.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<ResultRecord>();
     const wait: Wait = { taskId, resolve, over: false, onOver: () => {} };
     const onAbort = () => reject(signal?.reason);
     signal?.addEventListener('abort', onAbort, { once: true });
     const timer =
-      timeout === undefined ? undefined : setTimeout(() => reject(notFinished(taskId, timeout)), timeout * 1000);
+      timeout === undefined
+        ? undefined
+        : setTimeout(() => reject(notFinished(taskId, timeout)), Math.min(timeout * 1000, maxTimerMs));
     this.#watcher.add(wait).catch(reject);
     try {
       return this.decode(await promise);

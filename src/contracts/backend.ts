@@ -64,7 +64,10 @@ export interface JoinProgress {
   readonly size: number | undefined;
 }
 
-/** All that a backend knows of workflows: an atomic "N of M have arrived". What follows from it is decided in `canvas/`. */
+/**
+ * All that a backend knows of workflows: an atomic "N of M have arrived". What follows from it is decided by the core. A
+ * join lives for `ttlMs` at least from each call that gives one; no call shortens its life.
+ */
 export interface JoinStore {
   /** Says how many parts there will be. */
   setSize(joinId: string, size: number, ttlMs?: number): Promise<JoinProgress>;

@@ -12,9 +12,9 @@ export function listenForControl(bus: Bus, hostname: string): Promise<() => Prom
     for (const payload of payloads) {
       const request = read<Request>(payload);
       if (!request || !isFor(request, hostname)) continue;
-      const command = Object.hasOwn(commands, request.method) ? commands[request.method] : undefined;
+      const command = Object.hasOwn(commands, String(request.method)) ? commands[request.method] : undefined;
       const value = command ? command() : { error: `KeyError('${request.method}')` };
-      if (!request.reply_to || request.ticket === undefined) continue;
+      if (typeof request.reply_to?.routing_key !== 'string' || typeof request.ticket !== 'string') continue;
       const reply: Reply = { ticket: request.ticket, replies: { [hostname]: value } };
       void bus.emitMany(replyTopic(request.reply_to.routing_key), [write(reply)]).catch(() => {
         // Whoever asked waits only so long, and asks again; there is nobody here to tell.
@@ -24,5 +24,5 @@ export function listenForControl(bus: Bus, hostname: string): Promise<() => Prom
 }
 
 function isFor({ destination }: Request, hostname: string): boolean {
-  return !destination || destination.length === 0 || destination.includes(hostname);
+  return !Array.isArray(destination) || destination.length === 0 || destination.includes(hostname);
 }

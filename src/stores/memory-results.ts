@@ -150,8 +150,10 @@ class MemoryJoins implements JoinStore {
   #touch(joinId: string, ttlMs: number | undefined): Join {
     const old = this.#joins.get(joinId);
     const join = old ?? { size: undefined, count: 0, taken: false, parts: new Map() };
-    const keep = old ? this.#joins.expiresAt(joinId) : Number.POSITIVE_INFINITY;
-    this.#joins.set(joinId, join, ttlMs === undefined ? keep : Date.now() + ttlMs);
+    const wanted = ttlMs === undefined ? Number.POSITIVE_INFINITY : Date.now() + ttlMs;
+    // Never shortened.
+    const kept = old ? this.#joins.expiresAt(joinId) : wanted;
+    this.#joins.set(joinId, join, ttlMs === undefined ? kept : Math.max(kept, wanted));
     return join;
   }
 }

@@ -112,7 +112,7 @@ function prepareAll(store: SqliteStore): Record<Name, StatementSync> {
   return {
     touch: store.prepare(
       `INSERT INTO joins (id, size, count, taken, expires_at) VALUES (?, NULL, 0, 0, ?)
-       ON CONFLICT (id) DO UPDATE SET expires_at = coalesce(excluded.expires_at, joins.expires_at)`,
+       ON CONFLICT (id) DO UPDATE SET expires_at = max(joins.expires_at, coalesce(excluded.expires_at, joins.expires_at))`,
     ),
     get: store.prepare('SELECT size, count, taken, expires_at FROM joins WHERE id = ?'),
     setSize: store.prepare('UPDATE joins SET size = ? WHERE id = ?'),

@@ -25,6 +25,8 @@ export class WakeTopic {
     this.#file = file;
   }
 
+  #closed = false;
+
   /** Changes with every wake-up. Read it, look into the store, then wait with it: nothing in between is missed. */
   get version(): number {
     if (!this.#listening) this.#watch();
@@ -34,6 +36,7 @@ export class WakeTopic {
   /** Wakes the waiters of this process and of all others. */
   notify(): void {
     this.wakeLocal();
+    if (this.#closed) return;
     try {
       this.#descriptor ??= this.#open();
       // At a position: the file never grows.
@@ -67,6 +70,7 @@ export class WakeTopic {
   }
 
   close(): void {
+    this.#closed = true;
     this.wakeLocal();
     this.#watcher?.close();
     this.#watcher = undefined;

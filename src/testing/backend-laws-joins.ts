@@ -127,6 +127,18 @@ export const joinLaws: readonly BackendLaw[] = [
     },
   },
   {
+    name: 'a part with a shorter time does not shorten the life of its join',
+    needs: hasJoins,
+    async check(world) {
+      const joins = await world.openJoins();
+      await joins.setSize(world.id('j'), 2, 60_000);
+      await joins.addMany(world.id('j'), [part(0)], 50);
+      const deadline = Date.now() + 60;
+      await eventually(() => assert.ok(Date.now() > deadline));
+      assert.deepEqual(await joins.addMany(world.id('j'), [part(1)], 50), { count: 2, size: 2 });
+    },
+  },
+  {
     name: 'joins survive a restart of everything',
     needs: (world) => hasJoins(world) && world.features.durable,
     async check(world) {

@@ -26,6 +26,8 @@ function hasLongInteger(text: string): boolean {
     while (start > 0 && isDigit(text.charCodeAt(start - 1))) start -= 1;
     while (isDigit(text.charCodeAt(end))) end += 1;
     if (end - start >= 16 && text[start - 1] !== '.') return true;
+    // On behind this run, however long it was.
+    i = Math.max(i, end - 1);
   }
   return false;
 }

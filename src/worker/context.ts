@@ -62,7 +62,9 @@ export class WorkerContext implements TaskContext {
   retry({ error, countdown, eta, maxRetries }: RetryOptions = {}): never {
     const { message } = this.#run;
     const { options } = this.#definition;
-    if (countdown !== undefined && !(countdown >= 0))
+    if (eta !== undefined && Number.isNaN(eta.getTime()))
+      throw new ConfigError('retry: expected an eta that is a valid Date');
+    if (countdown !== undefined && !(countdown >= 0 && Number.isFinite(countdown)))
       throw new ConfigError(`retry: expected a countdown of 0 or more seconds, got ${countdown}`);
     const limit = maxRetries === undefined ? taskOption(options, 'maxRetries') : maxRetries;
     if (limit !== null && limit !== undefined && message.retries >= limit) {

@@ -19,8 +19,12 @@ export interface DispatcherParts {
   readonly log: TaskLog;
 }
 
-/** Most messages asked for beyond the capacity, while tasks end as fast as they begin. */
-const maxBurst = 90;
+/** While tasks end as fast as they begin, up to so many times the slots are asked for at once. */
+const burstFactor = 5;
+/** A message of this many deliveries may be the one that kills its workers. */
+const suspectAttempt = 3;
+/** How long a suspect runs with nothing else beside it. */
+const quarantineMs = 5_000;
 /** How long tasks may start one after the other before timers, signals and sockets get their turn. */
 const turnMs = 10;
 
@@ -30,12 +34,15 @@ export class Dispatcher {
   readonly #parts: DispatcherParts;
   readonly #slots: number;
   readonly #capacity: number;
+  readonly #bursts: boolean;
   #waiting: Held[] = [];
   readonly #running = new Map<string, Held>();
   /** Runs that are being acked before they begin; they have slots already. */
   readonly #acking = new Set<Promise<void>>();
   #ackingRuns = 0;
   #burst = 0;
+  /** The message that runs with nothing new beside it. */
+  #suspect: Held | undefined;
   #turnEnds = 0;
   #nextJob = 1;
   #closed = false;
@@ -45,6 +52,7 @@ export class Dispatcher {
   constructor(parts: DispatcherParts, slots: number, capacity: number) {
     this.#parts = parts;
     this.#slots = slots;
+    this.#bursts = parts.app.config.workerBursts;
     this.#capacity = capacity;
     this.pool = new AsyncPool<Run, Outcome>({
       slots,
@@ -55,6 +63,7 @@ export class Dispatcher {
 
   /** How many more messages may come. */
   room(): number {
+    if (this.#suspect) return 0;
     return Math.max(0, this.#capacity + this.#burst - this.#waiting.length - this.#ackingRuns - this.#running.size);
   }
 
@@ -82,13 +91,42 @@ export class Dispatcher {
     const { leases, intake, settler, log } = this.#parts;
     leases.addMany(deliveries);
     const { runs, settled } = await intake.sort(deliveries);
-    for (const settlement of settled) log.settled(settlement);
     settler.add(settled);
-    for (const held of runs) log.received(held);
-    this.#waiting.push(...runs);
+    for (const settlement of settled) log.settled(settlement);
+    const { alone, others } = this.#quarantine(runs);
+    if (others.length > 0) {
+      settler.add(others.map(release));
+      // They must be back in their queue, uncounted, before the suspect begins.
+      await settler.drained();
+    }
+    for (const held of alone) log.received(held);
+    this.#waiting.push(...alone);
     this.#turnEnds = performance.now() + turnMs;
     this.#start();
     this.#adapt();
+  }
+
+  /**
+   * A message that kills its worker takes along whatever runs beside it, and the same ones each time they are delivered
+   * again. So a suspect begins with nothing new beside it: either it shows what it is, or it was a bystander and ends.
+   */
+  #quarantine(runs: readonly Held[]): { alone: readonly Held[]; others: readonly Held[] } {
+    const suspect = runs.find((held) => this.#isSuspect(held));
+    if (!suspect) return { alone: runs, others: [] };
+    this.#suspect = suspect;
+    setTimeout(() => this.#endQuarantine(suspect), quarantineMs).unref();
+    return { alone: [suspect], others: runs.filter((held) => held !== suspect) };
+  }
+
+  #isSuspect({ delivery, definition }: Held): boolean {
+    const limit = definition?.options.maxDeliveries ?? this.#parts.app.config.taskMaxDeliveries;
+    return delivery.attempt > 1 && delivery.attempt >= Math.min(suspectAttempt, limit);
+  }
+
+  #endQuarantine(suspect: Held | undefined): void {
+    if (suspect === undefined || suspect !== this.#suspect) return;
+    this.#suspect = undefined;
+    this.wake();
   }
 
   /**
@@ -97,8 +135,8 @@ export class Dispatcher {
    */
   #adapt(): void {
     const done = this.#waiting.length + this.#ackingRuns + this.#running.size === 0;
-    if (done && performance.now() < this.#turnEnds) {
-      this.#burst = Math.min(maxBurst, 2 * this.#burst + this.#slots);
+    if (done && this.#bursts && performance.now() < this.#turnEnds) {
+      this.#burst = Math.min((burstFactor - 1) * this.#slots, 2 * this.#burst + this.#slots);
       return;
     }
     this.#burst = 0;
@@ -131,7 +169,10 @@ export class Dispatcher {
 
   /** Somebody else may have this message now: its task is asked to stop, or does not begin. */
   leaseLost(delivery: Delivery, error: LeaseLostError): void {
+    const gone = this.#waiting.filter((held) => held.delivery === delivery);
     this.#waiting = this.#waiting.filter((held) => held.delivery !== delivery);
+    // The store will say that it is lost; only so is it forgotten everywhere.
+    this.#parts.settler.add(gone.map(release));
     for (const [id, held] of this.#running) if (held.delivery === delivery) this.pool.cancel(id, error);
     this.wake();
   }
@@ -162,7 +203,9 @@ export class Dispatcher {
     const ours = await this.#parts.settler.ackEarly(early.map(({ delivery }) => delivery));
     this.#ackingRuns -= early.length;
     for (const held of early) held.acked = true;
+    for (const held of early) if (!ours.has(held.delivery)) this.#endQuarantine(held);
     this.#submit(early.filter(({ delivery }) => ours.has(delivery)));
+    this.#start();
     this.wake();
   }
 
@@ -184,8 +227,9 @@ export class Dispatcher {
       // None where it was given back already.
       return held ? [{ held, outcome }] : [];
     });
-    for (const settlement of settlements) this.#parts.log.settled(settlement);
     this.#parts.settler.add(settlements);
+    for (const settlement of settlements) this.#parts.log.settled(settlement);
+    for (const { held } of settlements) this.#endQuarantine(held);
     this.#start();
     this.wake();
   }

@@ -1,7 +1,7 @@
 import type { LovageApp } from '../app/app.ts';
 import { type Running, runAs, type TaskRequest } from '../app/current-task.ts';
 import { type TaskDefinition, taskOption } from '../app/task.ts';
-import { Ignore, LeaseLostError, Reject, Retry, WorkerShutdownError } from '../errors.ts';
+import { ArgumentsError, Ignore, LeaseLostError, Reject, Retry, WorkerShutdownError } from '../errors.ts';
 import { WorkerContext } from './context.ts';
 import type { Outcome, Run } from './outcome.ts';
 
@@ -22,7 +22,11 @@ export class Executor {
     const context = new WorkerContext(this.#app, definition, run, signal, this.#hostname);
     const running: Running = { context, message: run.message, children: [] };
     const failed = (error: unknown) => this.#failed(error, definition, running, signal);
-    const ended = (value: unknown): Outcome => ({ kind: 'success', value, children: running.children });
+    const ended = (value: unknown): Outcome => {
+      // Somebody else has the message now, and its result will count.
+      if (signal.reason instanceof LeaseLostError) return { kind: 'release' };
+      return { kind: 'success', value, children: running.children };
+    };
     try {
       const value = runAs(running, () => this.#body(run, definition, context));
       return value instanceof Promise
@@ -43,18 +47,19 @@ export class Executor {
     const args = definition.bind(message.args, message.kwargs, message.lang !== 'ts');
     const track = definition.options.trackStarted ?? this.#app.config.taskTrackStarted;
     if (!track || message.ignoreResult) return args instanceof Promise ? args.then(call) : call(args);
-    return this.#started(run, context.request).then(async () => call(await args));
+    return Promise.all([args, this.#started(run, context.request)]).then(([bound]) => call(bound));
   }
 
   async #started({ message }: Run, request: TaskRequest): Promise<void> {
     const results = await this.#app.results();
     if (!results.backend) return;
-    await results.store({
-      taskId: message.id,
-      state: 'STARTED',
-      result: { pid: process.pid, hostname: request.hostname },
-      children: [],
-    });
+    const result = { pid: process.pid, hostname: request.hostname };
+    try {
+      await results.store({ taskId: message.id, state: 'STARTED', result, children: [] });
+    } catch (error) {
+      // It is a note for those who watch; the task itself does not hang on it.
+      this.#app.logger.warn({ task: message.task, id: message.id, error }, 'STARTED could not be stored');
+    }
   }
 
   #failed(error: unknown, definition: TaskDefinition, running: Running, signal: AbortSignal): Outcome {
@@ -81,6 +86,8 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 }
 
 function isAutoretried(error: unknown, { options }: TaskDefinition): boolean {
+  // They will not fit the next time either.
+  if (error instanceof ArgumentsError) return false;
   const among = (classes: TaskDefinition['options']['throws']) => (classes ?? []).some((c) => error instanceof c);
   return among(options.autoretryFor) && !among(options.dontAutoretryFor);
 }

@@ -31,11 +31,17 @@ export function abandonedSteps(message: TaskMessage): string[] {
 
 /** The same request once more: same id, one retry further (wire SPEC 7.10). */
 export function again(app: LovageApp, message: TaskMessage, queue: string, dueAt: number): Prepared {
+  const next = { ...message, retries: message.retries + 1, eta: dueAt, parentId: message.id, lang: 'ts', origin };
+  return { ...sameAgain(app, next, queue), delayMs: Math.max(0, dueAt - Date.now()) };
+}
+
+/** The same request once more, as it is. */
+export function sameAgain(app: LovageApp, message: TaskMessage, queue: string): Prepared {
   const own = app.tasks.get(message.task)?.options;
   return {
     queue,
-    message: { ...message, retries: message.retries + 1, eta: dueAt, parentId: message.id, lang: 'ts', origin },
-    delayMs: Math.max(0, dueAt - Date.now()),
+    message,
+    delayMs: 0,
     serializer: own?.serializer ?? app.config.taskSerializer,
     compression: own?.compression ?? app.config.taskCompression,
   };

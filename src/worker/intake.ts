@@ -68,6 +68,16 @@ export class Intake {
     return definition?.options.ignoreResult ?? this.#app.config.taskIgnoreResult;
   }
 
+  /** A task that had succeeded: its follow-ups are sent again, for all we know they were not. */
+  #replay(stored: ResultRecord): Outcome | undefined {
+    try {
+      return { kind: 'success', value: this.#results.decode(stored).result, children: [], replayed: true };
+    } catch (error) {
+      this.#app.logger.warn({ id: stored.taskId, error }, 'a stored result cannot be read; its task runs again');
+      return undefined;
+    }
+  }
+
   /** What is stored about each task; a store in trouble is no reason to hold up work. */
   async #stored(held: readonly Held[]): Promise<readonly (ResultRecord | undefined)[]> {
     if (!this.#results.backend) return [];
@@ -85,9 +95,7 @@ export class Intake {
     const limit = taskOption(definition.options, 'maxDeliveries') ?? this.#app.config.taskMaxDeliveries;
     if (delivery.attempt > limit) return { kind: 'dead', error: tooMany(message.task, delivery.attempt, limit) };
     if (stored?.state === 'REVOKED') return { kind: 'revoked', reason: 'revoked' };
-    if (stored?.state === 'SUCCESS' && delivery.attempt > 1) {
-      return { kind: 'success', value: this.#results.decode(stored).result, children: [], replayed: true };
-    }
+    if (stored?.state === 'SUCCESS' && delivery.attempt > 1) return this.#replay(stored);
     const now = Date.now();
     if (message.expires !== undefined && message.expires <= now) return { kind: 'revoked', reason: 'expired' };
     if (message.eta !== undefined && message.eta > now + nowMs) return { kind: 'defer', dueAt: message.eta };

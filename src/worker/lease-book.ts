@@ -1,5 +1,6 @@
 import type { Broker } from '../contracts/broker.ts';
 import { LeaseLostError } from '../errors.ts';
+import { maxTimerMs } from '../util/sleep.ts';
 
 /** A lease by a number that both sides know: `[key, queue, tag]`. */
 export type LeaseEntry = readonly [key: number, queue: string, tag: unknown];
@@ -40,7 +41,7 @@ export class LeaseBook {
           afterRenewal();
         });
       },
-      Math.max(10, this.#leaseMs / 6),
+      Math.min(maxTimerMs, Math.max(10, this.#leaseMs / 6)),
     );
   }
 

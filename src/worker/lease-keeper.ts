@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import type { Logger } from '../app/logger.ts';
 import type { Broker, Delivery } from '../contracts/broker.ts';
-import { LeaseLostError } from '../errors.ts';
+import { LeaseLostError, LovageError } from '../errors.ts';
 import { LeaseBook, type LeaseEntry } from './lease-book.ts';
 import type { FromKeeper, KeeperData, ToKeeper } from './lease-thread.ts';
 
@@ -36,29 +36,54 @@ export class LeaseKeeper {
     const { broker, leaseMs, logger } = this.#options;
     if (leaseMs === undefined) return;
     if (!broker.recipe) {
-      this.#book = new LeaseBook(broker, leaseMs, {
-        lost: (keys) => this.#lost(keys),
-        failed: (text) => logger.warn({}, text),
-      });
-      this.#book.start();
+      this.#book = this.#newBook(broker, leaseMs);
       return;
     }
     const shared = new SharedArrayBuffer(4);
-    this.#renewing = new Int32Array(shared);
+    const renewing = new Int32Array(shared);
     const workerData: KeeperData = { recipe: broker.recipe, leaseMs, shared };
     const thread = new Worker(threadUrl(), { workerData, name: 'lovage-leases' });
-    this.#thread = thread;
-    await new Promise<void>((resolve, reject) => {
-      thread.once('error', reject);
-      thread.on('message', (message: FromKeeper) => {
-        if (message.kind === 'ready') resolve();
-        else if (message.kind === 'lost') this.#lost(message.keys);
-        else logger.warn({}, message.text);
-      });
+    const ready = Promise.withResolvers<void>();
+    let failure: Error = new LovageError('the thread that renews leases ended by itself');
+    thread.on('message', (message: FromKeeper) => {
+      if (message.kind === 'ready') ready.resolve();
+      else if (message.kind === 'lost') this.#lost(message.keys);
+      else logger.warn({}, message.text);
     });
-    thread.on('error', (error) =>
-      logger.error({ error }, 'the lease keeper has died; leases are not renewed any more'),
-    );
+    thread.on('error', (error) => {
+      failure = error as Error;
+    });
+    thread.once('exit', () => {
+      ready.reject(failure);
+      // Nobody must wait for a renewal that will not end.
+      Atomics.store(renewing, 0, 0);
+      Atomics.notify(renewing, 0);
+      if (this.#thread !== thread) return;
+      this.#thread = undefined;
+      this.#onDeath(failure);
+    });
+    await ready.promise;
+    this.#renewing = renewing;
+    this.#thread = thread;
+  }
+
+  /** Renewal goes on from here, which is worse only while a task blocks the event loop. */
+  #onDeath(error: Error): void {
+    const { broker, leaseMs, logger } = this.#options;
+    logger.error({ error }, 'the thread that renews leases has died; they are renewed from the main thread now');
+    if (leaseMs === undefined) return;
+    this.#book = this.#newBook(broker, leaseMs);
+    this.#book.add([...this.#deliveries].map(([key, { queue, tag }]) => [key, queue, tag]));
+  }
+
+  #newBook(broker: Broker, leaseMs: number): LeaseBook {
+    const { logger } = this.#options;
+    const book = new LeaseBook(broker, leaseMs, {
+      lost: (keys) => this.#lost(keys),
+      failed: (text) => logger.warn({}, text),
+    });
+    book.start();
+    return book;
   }
 
   addMany(deliveries: readonly Delivery[]): void {

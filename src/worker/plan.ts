@@ -2,17 +2,19 @@ import type { LovageApp } from '../app/app.ts';
 import type { Prepared } from '../app/prepare.ts';
 import type { Results } from '../app/results.ts';
 import { isFinished, type ResultRecord } from '../contracts/backend.ts';
-import { LovageError, TaskRevokedError } from '../errors.ts';
+import { LovageError, Reject, TaskRevokedError, WorkerShutdownError } from '../errors.ts';
 import { encodeError } from '../wire/remote-error.ts';
 import type { ResultMeta, TaskMessage } from '../wire/task-message.ts';
 import type { Arrival } from './chords.ts';
-import { abandonedSteps, afterFailure, afterSuccess, again } from './follow-ups.ts';
+import { abandonedSteps, afterFailure, afterSuccess, again, sameAgain } from './follow-ups.ts';
 import type { Held, Outcome, Settlement } from './outcome.ts';
 
 /** What becomes of the message itself. */
 export type Disposition =
   | { readonly kind: 'ack' }
   | { readonly kind: 'release' }
+  /** Released, but not at once. */
+  | { readonly kind: 'later' }
   | { readonly kind: 'reject'; readonly reason: string }
   | { readonly kind: 'defer'; readonly dueAt: number };
 
@@ -43,10 +45,33 @@ export class Planner {
     this.#hostname = hostname;
   }
 
+  /** Never throws: a settlement that cannot be worked out is the failure of its task. */
   plan(settlement: Settlement): Plan {
-    const plan = this.#plan(settlement);
-    const arrival = this.#arrival(plan, settlement);
-    return arrival ? { ...plan, arrival } : plan;
+    try {
+      const plan = this.#plan(settlement);
+      const arrival = this.#arrival(plan, settlement);
+      return arrival ? { ...plan, arrival } : plan;
+    } catch (error) {
+      return this.stuck(settlement.held, error as Error, false);
+    }
+  }
+
+  /** What becomes of a message whose settlement could not be carried out: it comes back, or it is given up. */
+  stuck(held: Held, error: Error, passing: boolean): Plan {
+    const nothing = { held, before: [], records: [], after: [] };
+    if (passing) return { ...nothing, disposition: { kind: 'later' } };
+    const disposition = { kind: 'reject', reason: error.message } as const;
+    if (held.taskId === undefined || !this.#results.backend || held.message?.ignoreResult)
+      return { ...nothing, disposition };
+    // As little as possible: something in the full record may be what cannot be written.
+    const meta = {
+      taskId: held.taskId,
+      state: 'FAILURE',
+      result: encodeError(error),
+      children: [],
+      dateDone: Date.now(),
+    };
+    return { ...nothing, records: [this.#results.encode(meta)], disposition };
   }
 
   /** A member of a chord has arrived when it has finished, in whichever way. */
@@ -81,15 +106,23 @@ export class Planner {
       case 'ignore':
         return { ...nothing, disposition: ack };
       case 'reject':
+        if (outcome.requeue) return this.#requeue(held);
         return {
-          ...nothing,
-          disposition: outcome.requeue ? { kind: 'release' } : { kind: 'reject', reason: outcome.reason },
+          ...this.#failure(held, new Reject(outcome.reason), []),
+          disposition: { kind: 'reject', reason: outcome.reason },
         };
       case 'defer':
         return { ...nothing, disposition: { kind: 'defer', dueAt: outcome.dueAt } };
       case 'release':
-        return { ...nothing, disposition: { kind: 'release' } };
+        // Acked early, it cannot go back: then it is over, and its caller is told.
+        return held.acked ? this.#failure(held, givenUp(), []) : { ...nothing, disposition: { kind: 'release' } };
     }
+  }
+
+  /** Back to the queue, after a moment: at once would be a loop. What was acked early is sent anew. */
+  #requeue(held: Held): Plan {
+    const copy = held.acked && held.message ? [sameAgain(this.#app, held.message, held.delivery.queue)] : [];
+    return { held, before: copy, records: [], after: [], disposition: { kind: 'later' } };
   }
 
   #success(held: Held, { value, children, replayed }: Outcome & { kind: 'success' }): Plan {
@@ -191,6 +224,12 @@ export class Planner {
       }),
     };
   }
+}
+
+function givenUp(): WorkerShutdownError {
+  return new WorkerShutdownError(
+    'the worker stopped in the middle of this task; with acksLate: false it is not run again',
+  );
 }
 
 function messageOf(error: unknown): string {

@@ -5,14 +5,14 @@ import type { Results } from '../app/results.ts';
 import type { ResultRecord } from '../contracts/backend.ts';
 import type { Consumer, Delivery } from '../contracts/broker.ts';
 import type { ItemFailure } from '../contracts/common.ts';
-import { LeaseLostError, LovageError, PublishError } from '../errors.ts';
+import { isPassing, LeaseLostError } from '../errors.ts';
 import { backoffMs } from '../util/backoff.ts';
 import { Batcher } from '../util/batcher.ts';
 import { sleep } from '../util/sleep.ts';
 import { Chords } from './chords.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
 import type { Settlement } from './outcome.ts';
-import { type Plan, Planner } from './plan.ts';
+import { type Disposition, type Plan, Planner } from './plan.ts';
 
 export interface SettlerParts {
   readonly app: LovageApp;
@@ -21,7 +21,7 @@ export interface SettlerParts {
   readonly results: Results;
   readonly leases: LeaseKeeper;
   readonly hostname: string;
-  /** How long a failed step is tried again: as long as the message stays ours. */
+  /** How long a failed step is tried again. */
   readonly patienceMs: number;
   /** Called when settlements have ended. */
   readonly onSettled: () => void;
@@ -29,11 +29,15 @@ export interface SettlerParts {
 
 /** Settlements joined into one pass. */
 const maxBatch = 500;
+/** A message that could not be settled comes back after this, so that a store in trouble is not made worse. */
+const comeBackMs = 1_000;
 
 /**
  * Ends deliveries, in this order: retries are sent, results are stored, follow-ups are sent, and only then is the message
- * acked. A crash anywhere in between repeats work and loses none. A step that fails is tried again for as long as the
- * lease lasts; then it is logged and counted, and the message comes back by itself.
+ * acked. A crash anywhere in between repeats work and loses none. A step that fails for a passing reason is tried again
+ * for as long as the lease lasts; then the message goes back to its queue. One that can never succeed is the failure of
+ * its task, and the message goes to the dead letters. Whatever happens to one settlement, the others of its pass go on,
+ * and no message stays held.
  */
 export class Settler {
   readonly #parts: SettlerParts;
@@ -41,6 +45,7 @@ export class Settler {
   readonly #chords: Chords;
   readonly #batcher: Batcher<Settlement>;
   readonly #open = new Set<Promise<unknown>>();
+  readonly #hurry = new AbortController();
   #pending = 0;
   #failures = 0;
 
@@ -61,13 +66,18 @@ export class Settler {
     return this.#failures;
   }
 
+  /** From now on nothing is tried twice: the worker has no time left. */
+  hurry(): void {
+    this.#hurry.abort();
+  }
+
   /** Takes settlements; `drained` waits for them. */
   add(settlements: readonly Settlement[]): void {
     if (settlements.length === 0) return;
     this.#pending += settlements.length;
     const ended = this.#batcher
       .addMany(settlements)
-      .catch((error) => this.#lost(settlements.length, error as Error))
+      .catch((error: Error) => this.#count(settlements.length, error, 'settle'))
       .finally(() => {
         this.#pending -= settlements.length;
         this.#open.delete(ended);
@@ -83,100 +93,88 @@ export class Settler {
 
   /** Acks deliveries before their run (`acksLate: false`). Returns those that are really ours to run. */
   async ackEarly(deliveries: readonly Delivery[]): Promise<ReadonlySet<Delivery>> {
-    await this.#parts.leases.removeMany(deliveries);
-    const lost = await this.#persist('ack', deliveries, (items) => this.#parts.consumer.ackMany(items));
+    const { leases, consumer } = this.#parts;
+    await leases.removeMany(deliveries);
+    const deadline = Date.now() + this.#parts.patienceMs;
+    const lost = await this.#persist('ack', deliveries, (items) => consumer.ackMany(items), deadline);
     return new Set(deliveries.filter((delivery) => !lost.has(delivery)));
   }
 
   async #settle(settlements: readonly Settlement[]): Promise<[]> {
+    const { publisher, results } = this.#parts;
+    const { backend } = results;
     const deadline = Date.now() + this.#parts.patienceMs;
-    let plans = settlements.map((settlement) => this.#planner.plan(settlement));
-    plans = await this.#publish(plans, (plan) => plan.before, deadline);
-    plans = await this.#store(plans, deadline);
-    plans = await this.#arrive(plans, deadline);
-    plans = await this.#publish(plans, (plan) => plan.after, deadline);
+    const send = (items: readonly Prepared[]) => publisher.tryMany(items, { retry: false });
+    const store = async (items: readonly ResultRecord[]) => backend?.storeMany(items, results.ttlMs) ?? [];
+    const stuck = new Map<Plan, Error>();
+    const step = async <T>(
+      what: string,
+      plans: readonly Plan[],
+      pick: (plan: Plan) => readonly T[],
+      act: (items: readonly T[]) => Promise<ItemFailure[]>,
+    ) => {
+      const items = plans.flatMap((plan) => pick(plan).map((item) => ({ plan, item })));
+      if (items.length === 0) return plans;
+      const lost = await this.#persist(what, items, (some) => act(some.map(({ item }) => item)), deadline);
+      for (const [{ plan }, error] of lost) stuck.set(plan, error);
+      return lost.size === 0 ? plans : plans.filter((plan) => !stuck.has(plan));
+    };
+    let plans: readonly Plan[] = settlements.map((settlement) => this.#planner.plan(settlement));
+    plans = await step('send', plans, (plan) => plan.before, send);
+    plans = await step('store', plans, (plan) => plan.records, store);
+    plans = await step(
+      'join',
+      plans,
+      (plan) => (plan.arrival ? [plan.arrival] : []),
+      (some) => this.#chords.arrive(some),
+    );
+    plans = await step('send', plans, (plan) => plan.after, send);
     await this.#dispose(plans, deadline);
+    if (stuck.size > 0) await this.#giveUp(stuck);
     return [];
   }
 
-  async #publish(plans: Plan[], pick: (plan: Plan) => readonly Prepared[], deadline: number): Promise<Plan[]> {
-    const items = plans.flatMap((plan) => pick(plan).map((prepared) => ({ plan, prepared })));
-    if (items.length === 0) return plans;
-    const lost = await this.#persist(
-      'send',
-      items,
-      (some) => this.#send(some.map(({ prepared }) => prepared)),
-      deadline,
-    );
-    const stuck = new Set([...lost].map(({ plan }) => plan));
-    return plans.filter((plan) => !stuck.has(plan));
-  }
-
-  async #send(prepared: readonly Prepared[]): Promise<ItemFailure[]> {
-    try {
-      await this.#parts.publisher.publishMany(prepared, { retry: false });
-      return [];
-    } catch (error) {
-      if (error instanceof PublishError) return [...error.failures];
-      return prepared.map((_, index) => ({ index, error: error as Error }));
-    }
-  }
-
-  async #store(plans: Plan[], deadline: number): Promise<Plan[]> {
+  /** Ends the messages whose settlement got stuck, each by what its error says of another try. */
+  async #giveUp(stuck: ReadonlyMap<Plan, Error>): Promise<void> {
     const { results } = this.#parts;
-    const items = plans.flatMap((plan) => plan.records.map((record) => ({ plan, record })));
-    if (items.length === 0 || !results.backend) return plans;
-    const { backend } = results;
-    const store = (some: readonly { record: ResultRecord }[]) =>
-      backend.storeMany(
-        some.map(({ record }) => record),
-        results.ttlMs,
-      );
-    const lost = await this.#persist('store', items, store, deadline);
-    const stuck = new Set([...lost].map(({ plan }) => plan));
-    return plans.filter((plan) => !stuck.has(plan));
-  }
-
-  async #arrive(plans: Plan[], deadline: number): Promise<Plan[]> {
-    const items = plans.flatMap((plan) => (plan.arrival ? [{ plan, arrival: plan.arrival }] : []));
-    if (items.length === 0) return plans;
-    const lost = await this.#persist(
-      'join',
-      items,
-      (some) => this.#chords.arrive(some.map(({ arrival }) => arrival)),
-      deadline,
-    );
-    const stuck = new Set([...lost].map(({ plan }) => plan));
-    return plans.filter((plan) => !stuck.has(plan));
+    const now = Date.now();
+    const plans = [...stuck].map(([{ held }, error]) => this.#planner.stuck(held, error, isPassing(error)));
+    const records = plans.flatMap((plan) => plan.records);
+    if (records.length > 0)
+      await this.#persist('store', records, async (some) => results.backend?.storeMany(some, results.ttlMs) ?? [], now);
+    await this.#dispose(plans, now);
   }
 
   async #dispose(plans: readonly Plan[], deadline: number): Promise<void> {
     const { consumer, leases } = this.#parts;
     const held = plans.filter((plan) => !plan.held.acked);
     await leases.removeMany(held.map((plan) => plan.held.delivery));
-    const of = (kind: Plan['disposition']['kind']) => held.filter((plan) => plan.disposition.kind === kind);
-    const deliveries = (some: readonly Plan[]) => some.map((plan) => plan.held.delivery);
-    await this.#persist('ack', of('ack'), (some) => consumer.ackMany(deliveries(some)), deadline);
-    await this.#persist('release', of('release'), (some) => consumer.releaseMany(deliveries(some)), deadline);
-    await this.#persist(
-      'reject',
-      of('reject'),
-      (some) =>
-        consumer.rejectMany(
-          deliveries(some),
-          some.map(({ disposition }) => (disposition.kind === 'reject' ? disposition.reason : '')),
-        ),
-      deadline,
+    const end = async <K extends Disposition['kind']>(
+      kind: K,
+      act: (deliveries: Delivery[], dispositions: Extract<Disposition, { kind: K }>[]) => Promise<ItemFailure[]>,
+    ) => {
+      const some = held.filter((plan) => plan.disposition.kind === kind);
+      const run = (items: readonly Plan[]) =>
+        act(
+          items.map((plan) => plan.held.delivery),
+          items.map((plan) => plan.disposition as Extract<Disposition, { kind: K }>),
+        );
+      if (some.length > 0) await this.#persist(kind, some, run, deadline);
+    };
+    await end('ack', (deliveries) => consumer.ackMany(deliveries));
+    await end('release', (deliveries) => consumer.releaseMany(deliveries));
+    await end('later', (deliveries) => consumer.releaseMany(deliveries, comeBackMs));
+    await end('reject', (deliveries, why) =>
+      consumer.rejectMany(
+        deliveries,
+        why.map(({ reason }) => reason),
+      ),
     );
-    await this.#persist(
-      'defer',
-      of('defer'),
-      (some) =>
-        consumer.deferMany(
-          deliveries(some),
-          some.map(({ disposition }) => (disposition.kind === 'defer' ? disposition.dueAt : 0)),
-        ),
-      deadline,
+    await end('defer', (deliveries, when) =>
+      consumer.deferMany(
+        deliveries,
+        when.map(({ dueAt }) => dueAt),
+      ),
     );
   }
 
@@ -185,9 +183,9 @@ export class Settler {
     what: string,
     items: readonly T[],
     step: (items: readonly T[]) => Promise<ItemFailure[]>,
-    deadline = Date.now() + this.#parts.patienceMs,
-  ): Promise<ReadonlySet<T>> {
-    const lost = new Set<T>();
+    deadline: number,
+  ): Promise<ReadonlyMap<T, Error>> {
+    const lost = new Map<T, Error>();
     let left = items;
     for (let attempt = 0; left.length > 0; attempt += 1) {
       const current = left;
@@ -197,19 +195,19 @@ export class Settler {
       for (const { index, error } of failures) {
         const item = current[index];
         if (item === undefined) continue;
-        if (isPassing(error) && Date.now() + wait < deadline) again.push(item);
+        if (isPassing(error) && Date.now() + wait < deadline && !this.#hurry.signal.aborted) again.push(item);
         else {
-          lost.add(item);
-          this.#lost(1, error, what);
+          lost.set(item, error);
+          this.#count(1, error, what);
         }
       }
       left = again;
-      if (left.length > 0) await sleep(wait);
+      if (left.length > 0) await sleep(wait, this.#hurry.signal);
     }
     return lost;
   }
 
-  #lost(count: number, error: Error, what = 'settle'): void {
+  #count(count: number, error: Error, what: string): void {
     this.#failures += count;
     const { logger } = this.#parts.app;
     if (error instanceof LeaseLostError) {
@@ -218,11 +216,8 @@ export class Settler {
         'a message was taken from this worker: its lease ran out before it was settled, and it may run again',
       );
     } else {
-      logger.error({ what, count, error }, 'a message could not be settled; it will be delivered again');
+      const end = isPassing(error) ? 'it goes back to its queue' : 'it goes to the dead letters';
+      logger.error({ what, count, error }, `a message could not be settled; ${end}`);
     }
   }
-}
-
-function isPassing(error: Error): boolean {
-  return !(error instanceof LovageError) || error.retryable;
 }

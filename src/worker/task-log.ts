@@ -25,15 +25,31 @@ export class TaskLog {
   }
 
   received({ message, delivery }: Held): void {
-    if (message) this.#app.logger.debug({ queue: delivery.queue }, `Task ${message.task}[${message.id}] received`);
+    if (!message) return;
+    this.#tell(() => ({
+      level: 'debug',
+      fields: { queue: delivery.queue },
+      text: `Task ${message.task}[${message.id}] received`,
+    }));
   }
 
   settled({ held, outcome }: Settlement): void {
     this.#count(outcome);
     const seconds = (Date.now() - held.receivedAt) / 1000;
     const name = `Task ${held.message?.shadow ?? held.message?.task ?? 'unreadable'}[${held.taskId ?? 'no id'}]`;
-    const { level, fields, text } = describe(held, outcome, seconds);
-    this.#app.logger[level](fields, `${name} ${text}`);
+    this.#tell(() => {
+      const line = describe(held, outcome, seconds);
+      return { ...line, text: `${name} ${line.text}` };
+    });
+  }
+
+  #tell(line: () => Line): void {
+    try {
+      const { level, fields, text } = line();
+      this.#app.logger[level](fields, text);
+    } catch {
+      // A logger of the application's own that throws must not cost a task.
+    }
   }
 
   #count(outcome: Outcome): void {
@@ -63,11 +79,13 @@ function describe({ definition, delivery }: Held, outcome: Outcome, seconds: num
     case 'failure': {
       const { error } = outcome;
       const expected = (definition?.options.throws ?? []).some((errorClass) => error instanceof errorClass);
-      if (expected) return info(`raised expected: ${String(error)}`, { seconds });
-      return { level: 'error', fields: { seconds, error }, text: `raised unexpected: ${String(error)}` };
+      if (expected) return info(`raised expected: ${errorText(error)}`, { seconds });
+      return { level: 'error', fields: { seconds, error }, text: `raised unexpected: ${errorText(error)}` };
     }
     case 'retry':
-      return info(`retry: ${String(outcome.error)}`, { inSeconds: Math.max(0, (outcome.dueAt - Date.now()) / 1000) });
+      return info(`retry: ${errorText(outcome.error)}`, {
+        inSeconds: Math.max(0, (outcome.dueAt - Date.now()) / 1000),
+      });
     case 'revoked':
       return info(`discarded: ${outcome.reason}`);
     case 'dead': {
@@ -83,4 +101,9 @@ function describe({ definition, delivery }: Held, outcome: Outcome, seconds: num
     case 'release':
       return info('given back');
   }
+}
+
+/** What was thrown, for people: it need be no error, nor anything that can be made text. */
+function errorText(error: unknown): string {
+  return error instanceof Error ? String(error) : saferepr(error, 200);
 }

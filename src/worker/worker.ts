@@ -4,6 +4,7 @@ import type { Consumer } from '../contracts/broker.ts';
 import { listenForControl } from '../control/responder.ts';
 import { ConfigError } from '../errors.ts';
 import { checkOptions, kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
+import { maxTimerMs } from '../util/sleep.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { Executor } from './executor.ts';
 import { Fetcher } from './fetcher.ts';
@@ -68,8 +69,9 @@ export class Worker {
    * A second call, or `{ now: true }`, cuts the grace time short.
    */
   stop({ now = false } = {}): Promise<number> {
+    if (!this.#starting) return Promise.resolve(0);
     if (now || this.#stopping) this.#hurry.abort();
-    this.#stopping ??= this.#stop();
+    this.#stopping ??= this.#stop(this.#starting);
     return this.#stopping;
   }
 
@@ -111,7 +113,10 @@ export class Worker {
       },
     });
     await leases.start();
-    const consumer = await broker.consume(this.queues);
+    const consumer = await broker.consume(this.queues).catch(async (error) => {
+      await leases.stop();
+      throw error;
+    });
     const settler = new Settler({
       app,
       consumer,
@@ -149,19 +154,22 @@ export class Worker {
     return { dispatcher, settler, leases, consumer, fetcher, stopControl };
   }
 
-  async #stop(): Promise<number> {
-    if (!this.#starting) return 0;
-    const { dispatcher, settler, leases, consumer, fetcher, stopControl } = await this.#starting;
-    const graceOver = new AbortController();
-    const timer = setTimeout(() => graceOver.abort(), this.#graceMs);
+  async #stop(starting: Promise<Parts>): Promise<number> {
+    const { dispatcher, settler, leases, consumer, fetcher, stopControl } = await starting;
+    const timeIsUp = new AbortController();
+    const timer = setTimeout(() => timeIsUp.abort(), Math.min(this.#graceMs, maxTimerMs));
+    const noMoreTime = AbortSignal.any([this.#hurry.signal, timeIsUp.signal]);
+    // A store in trouble must not hold up the end: what cannot be settled then comes back by itself.
+    noMoreTime.addEventListener('abort', () => settler.hurry(), { once: true });
+    if (noMoreTime.aborted) settler.hurry();
     await fetcher.stop();
     await dispatcher.close();
-    await Promise.race([dispatcher.pool.drained(), aborted(AbortSignal.any([this.#hurry.signal, graceOver.signal]))]);
-    clearTimeout(timer);
+    await Promise.race([dispatcher.pool.drained(), aborted(noMoreTime)]);
     const unfinished = await dispatcher.abandon(abortMs);
     if (unfinished > 0)
-      this.app.logger.warn({ tasks: unfinished }, 'the grace time was over: tasks were aborted and given back');
+      this.app.logger.warn({ tasks: unfinished }, 'the grace time was over: running tasks were aborted');
     await settler.drained();
+    clearTimeout(timer);
     await stopControl();
     await leases.stop();
     await consumer.close();

@@ -143,6 +143,14 @@ describe('a task and its result', () => {
     await ran.promise;
     await until(async () => (await (await play.app.broker()).countMany(['celery']))[0]?.inFlight === 0);
     expect(await result.state).toBe('PENDING');
+    await expect(result.get()).rejects.toThrow(/is ignored/);
+  });
+
+  test('get() refuses options that are none', async () => {
+    await using play = new Playground();
+    const result = await play.app.sendTask('tasks.any');
+    await expect(result.get({ timout: 5 } as object)).rejects.toThrow(/no option 'timout'; did you mean 'timeout'/);
+    await expect(result.get({ timeout: Number.NaN })).rejects.toThrow(/'timeout'.*expected a number of seconds/);
   });
 });
 
@@ -214,7 +222,7 @@ describe('inside a task', () => {
     await result.get({ timeout: 5 });
   });
 
-  test('Ignore stores nothing; Reject sends the message to the dead letters', async () => {
+  test('Ignore stores nothing; Reject sends the message to the dead letters and tells its caller', async () => {
     await using play = new Playground();
     const ignored = play.app.task('tasks.ignored', () => {
       throw new Ignore('nothing to do');
@@ -223,11 +231,25 @@ describe('inside a task', () => {
       throw new Reject('not for me');
     });
     await play.work();
-    const results = [await ignored.delay(), await rejected.delay()];
+    const nothing = await ignored.delay();
+    const result = await rejected.delay();
+    await expect(result.get({ timeout: 5 })).rejects.toThrow('not for me');
     const { deadLetters } = await play.app.broker();
     const letter = await until(async () => (await deadLetters.list())[0]);
     expect(letter).toMatchObject({ queue: 'celery', reason: 'not for me' });
-    expect(await Promise.all(results.map((r) => r.state))).toEqual(['PENDING', 'PENDING']);
+    expect(await nothing.state).toBe('PENDING');
+  });
+
+  test('Reject with requeue gives the message back, and it runs again after a moment', async () => {
+    await using play = new Playground();
+    let runs = 0;
+    const again = play.app.task('tasks.again', () => {
+      runs += 1;
+      if (runs < 2) throw new Reject('not now', { requeue: true });
+      return runs;
+    });
+    await play.work();
+    expect(await (await again.delay()).get({ timeout: 5 })).toBe(2);
   });
 });
 
@@ -274,6 +296,22 @@ describe('retries', () => {
       delayed: 1,
       dead: 0,
     });
+  });
+
+  test('arguments that do not fit are never retried', async () => {
+    await using play = new Playground();
+    let runs = 0;
+    const auto = play.app.task(
+      'tasks.auto',
+      { autoretryFor: [Error], defaultRetryDelay: 0, params: ['x'] },
+      (x: number) => {
+        runs += 1;
+        return x;
+      },
+    );
+    await play.work();
+    await expect((await play.app.sendTask(auto.name, [])).get({ timeout: 5 })).rejects.toThrow("missing 'x'");
+    expect(runs).toBe(0);
   });
 
   test('autoretryFor retries by itself, dontAutoretryFor excepts', async () => {

@@ -78,6 +78,36 @@ describe('workers that die', () => {
     expect(letters.map((letter) => letter.message.headers.task)).toEqual(['tasks.crash']);
   });
 
+  test('a message that kills its workers takes no neighbour to the dead letters with it', {
+    timeout: 60_000,
+  }, async () => {
+    await using place = new Workplace('?visibilityTimeout=0.3');
+    const names = Array.from({ length: 9 }, (_, i) => `neighbour ${i}`);
+    const neighbours = await place.app.sendMany(
+      'tasks.nap',
+      names.slice(0, 5).map((n) => [n, 50]),
+    );
+    await place.app.sendTask('tasks.crash', ['boom']);
+    neighbours.push(
+      ...(await place.app.sendMany(
+        'tasks.nap',
+        names.slice(5).map((n) => [n, 50]),
+      )),
+    );
+    let running = true;
+    const workers = (async () => {
+      while (running) {
+        const worker = await place.worker();
+        await Promise.race([new Promise((resolve) => worker.once('exit', resolve)), until(() => !running, 60_000)]);
+      }
+    })();
+    expect(await Promise.all(neighbours.map((result) => result.get({ timeout: 40 })))).toEqual(names);
+    const { deadLetters } = await place.app.broker();
+    await until(async () => (await deadLetters.list()).length === 1);
+    running = false;
+    await workers;
+  });
+
   test('with acksLate: false a crash loses the run, and it does not happen twice', async () => {
     await using place = new Workplace(lease);
     const worker = await place.worker();

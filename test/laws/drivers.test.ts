@@ -13,15 +13,23 @@ const schemesIn = (folder: string) =>
 const code = (file: string) => readFileSync(join(root, file), 'utf8').replace(/\/\*\*[\s\S]*?\*\//g, '');
 
 describe('a driver', () => {
-  test('of each file is in drivers.ts, and no other', () => {
-    expect(Object.keys(drivers.brokers).sort()).toEqual(schemesIn('brokers'));
-    expect(Object.keys(drivers.backends).sort()).toEqual(schemesIn('backends'));
+  test('of each file is in drivers.ts, and other schemes are other names of these', async () => {
+    for (const [folder, named] of [
+      ['brokers', drivers.brokers],
+      ['backends', drivers.backends],
+    ] as const) {
+      expect(Object.keys(named)).toEqual(expect.arrayContaining(schemesIn(folder)));
+      const own = await Promise.all(schemesIn(folder).map((scheme) => named[scheme]?.()));
+      const all = await Promise.all(Object.values(named).map((load) => load()));
+      expect(new Set(all)).toEqual(new Set(own));
+    }
   });
 
   test.each([...new Set([...schemesIn('brokers'), ...schemesIn('backends')])])(
     '%s has a conformance test and a page',
     (scheme) => {
-      const suite = readFileSync(join(root, 'test', 'conformance', `${scheme}.test.ts`), 'utf8');
+      const suites = globSync(`test/conformance/${scheme}*.test.ts`, { cwd: root });
+      const suite = suites.map((file) => readFileSync(join(root, file), 'utf8')).join();
       if (schemesIn('brokers').includes(scheme)) expect(suite).toContain('brokerConformance(');
       if (schemesIn('backends').includes(scheme)) expect(suite).toContain('backendConformance(');
       expect(existsSync(join(root, 'docs', `${scheme}.md`))).toBe(true);

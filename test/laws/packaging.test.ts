@@ -111,7 +111,7 @@ describe('the package', () => {
       await until(() => output.includes('ready'));
       expect(await node('client.ts')).toBe('5\n[ 2, 4, 6 ]\n');
       expect(await node('plain.mjs')).toBe('42\n');
-      expect(await node('more-tasks.ts')).toBe('PENDING\n');
+      expect(await node('more-tasks.ts')).toMatch(/^[0-9a-f-]{36}\n$/);
       for (const line of shellLines().filter((line) => line.startsWith('npx lovage') && !line.includes(' worker'))) {
         const args = [...line.slice('npx lovage '.length).matchAll(/'([^']*)'|(\S+)/g)].map((m) => m[1] ?? m[2] ?? '');
         const printed = await node(lovage, ...args);

@@ -49,7 +49,8 @@ export const refusedWorkerOptions = {
   '--events': 'task events are not part of this version',
   '-S, --statedb <file>': 'revoked tasks are kept in the result backend',
   '-I, --include <modules>': 'import the modules in the app file',
-  '--disable-prefetch': 'say --prefetch-multiplier 1, the default: the worker takes only what it starts at once',
+  '--disable-prefetch':
+    'say --prefetch-multiplier 1, the default: the worker holds what it runs (and set workerBursts: false in the app)',
   '--heartbeat-interval <seconds>': 'workers send no heartbeats',
 } as const;
 
