@@ -74,13 +74,7 @@ export class AsyncResult<out R = unknown> {
 
   /** The tasks that this one sent. */
   get children(): Promise<AsyncResult[]> {
-    return this.#meta().then((meta) =>
-      (meta?.children ?? []).flatMap((child) => {
-        // A result tuple is [[id, parent], children or null] (wire SPEC 6.1).
-        const id: unknown = Array.isArray(child) && Array.isArray(child[0]) ? child[0][0] : undefined;
-        return typeof id === 'string' ? [new AsyncResult(id, this.#source)] : [];
-      }),
-    );
+    return this.#meta().then((meta) => taskIds(meta?.children ?? []).map((id) => new AsyncResult(id, this.#source)));
   }
 
   /** Removes what is stored about the task. */
@@ -120,4 +114,15 @@ export class AsyncResult<out R = unknown> {
   #error(meta: ResultMeta): Error {
     return decodeError(meta.result as WireError, this.#source.errorClasses, meta.traceback);
   }
+}
+
+/** The tasks of result tuples: `[[id, parent], null]` is a task, `[[id, parent], [tuples]]` a group of them (wire SPEC 6.1). */
+function taskIds(tuples: readonly unknown[]): string[] {
+  return tuples.flatMap((tuple) => {
+    if (!Array.isArray(tuple)) return [];
+    const [head, members] = tuple;
+    if (Array.isArray(members)) return taskIds(members);
+    const id: unknown = Array.isArray(head) ? head[0] : undefined;
+    return typeof id === 'string' ? [id] : [];
+  });
 }

@@ -16,7 +16,10 @@ end
 
 local function live_on(ttl)
   if ttl == '' then return end
-  for i = 1, 3 do redis.call('PEXPIRE', ARGV[i], ttl) end
+  -- Never shorter than before, and all three alike.
+  local longest = tonumber(ttl)
+  for i = 1, 3 do longest = math.max(longest, redis.call('PTTL', ARGV[i])) end
+  for i = 1, 3 do redis.call('PEXPIRE', ARGV[i], longest) end
 end
 `;
 
