@@ -34,20 +34,18 @@ export class LeaseBook {
 
   /** `beforeRenewal` may bring the book up to date. */
   start(beforeRenewal: () => void = () => {}, afterRenewal: () => void = () => {}): void {
-    this.#timer = setInterval(
-      () => {
-        this.#renewing ??= this.#renew(beforeRenewal).finally(() => {
-          this.#renewing = undefined;
-          afterRenewal();
-        });
-      },
-      Math.min(maxTimerMs, Math.max(10, this.#leaseMs / 6)),
-    );
+    const renew = () => {
+      this.#renewing ??= this.#renew(beforeRenewal).finally(() => {
+        this.#renewing = undefined;
+        afterRenewal();
+      });
+    };
+    this.#timer = setInterval(renew, Math.min(maxTimerMs, Math.max(10, this.#leaseMs / 6)));
+    renew();
   }
 
-  add(entries: readonly LeaseEntry[]): void {
-    const now = Date.now();
-    for (const [key, queue, tag] of entries) this.#kept.set(key, { key, queue, tag, renewedAt: now });
+  add(entries: readonly LeaseEntry[], renewedAt = Date.now()): void {
+    for (const [key, queue, tag] of entries) this.#kept.set(key, { key, queue, tag, renewedAt });
   }
 
   /** Resolves when no renewal of these can be under way any more. */

@@ -37,6 +37,7 @@ export class LeaseKeeper {
     if (leaseMs === undefined) return;
     if (!broker.recipe) {
       this.#book = this.#newBook(broker, leaseMs);
+      this.#book.start();
       return;
     }
     const shared = new SharedArrayBuffer(4);
@@ -73,17 +74,20 @@ export class LeaseKeeper {
     logger.error({ error }, 'the thread that renews leases has died; they are renewed from the main thread now');
     if (leaseMs === undefined) return;
     this.#book = this.#newBook(broker, leaseMs);
-    this.#book.add([...this.#deliveries].map(([key, { queue, tag }]) => [key, queue, tag]));
+    // Who knows when they were renewed last: at once, then.
+    this.#book.add(
+      [...this.#deliveries].map(([key, { queue, tag }]) => [key, queue, tag]),
+      0,
+    );
+    this.#book.start();
   }
 
   #newBook(broker: Broker, leaseMs: number): LeaseBook {
     const { logger } = this.#options;
-    const book = new LeaseBook(broker, leaseMs, {
+    return new LeaseBook(broker, leaseMs, {
       lost: (keys) => this.#lost(keys),
       failed: (text) => logger.warn({}, text),
     });
-    book.start();
-    return book;
   }
 
   addMany(deliveries: readonly Delivery[]): void {

@@ -184,7 +184,7 @@ describe('leases', () => {
   });
 
   test('a thread that dies in the middle of a renewal neither stops the worker nor loses its messages', async () => {
-    const broker = memoryBroker(name(), { visibilityTimeout: 0.3 });
+    const broker = memoryBroker(name(), { visibilityTimeout: 1 });
     const dying = recipe(`export const make = () => ({
       async start() {}, async stop() {},
       extendMany() { setTimeout(() => { throw new Error('the thread dies') }); return new Promise(() => {}); },
@@ -197,12 +197,12 @@ describe('leases', () => {
     let runs = 0;
     const slow = app.task('tasks.slow', async () => {
       runs += 1;
-      await new Promise((resolve) => setTimeout(resolve, 1200));
+      await new Promise((resolve) => setTimeout(resolve, 2500));
       return runs;
     });
     const worker = new Worker(app);
     await worker.start();
-    expect(await (await slow.delay()).get({ timeout: 5 })).toBe(1);
+    expect(await (await slow.delay()).get({ timeout: 20 })).toBe(1);
     expect(await worker.stop()).toBe(0);
     await app.close();
   });
