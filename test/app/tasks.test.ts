@@ -361,6 +361,18 @@ describe('time', () => {
     expect(await revoked.state).toBe('REVOKED');
   });
 
+  test('a revocation outlives the results of its time', async () => {
+    await using play = new Playground({ resultExpires: 0.05 });
+    const ran: string[] = [];
+    const run = play.app.task('tasks.run', (name: string) => ran.push(name));
+    const revoked = await run.applyAsync(['revoked'], { countdown: 0.3 });
+    await revoked.revoke();
+    const marker = await run.applyAsync(['marker'], { countdown: 0.35 });
+    await play.work();
+    await marker.get({ timeout: 5 });
+    expect(ran).toEqual(['marker']);
+  });
+
   test('priority 0 goes first', async () => {
     await using play = new Playground({}, { concurrency: 1 });
     const ran: number[] = [];
