@@ -35,7 +35,6 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
   readonly #drivers: Drivers;
   readonly #tasks = new Map<string, TaskDefinition>();
   readonly #preparer: Preparer;
-  readonly #router: Router;
   readonly #errorClasses = new Map<string, ErrorClass>();
   #config: Config;
   #logger: Logger;
@@ -50,8 +49,7 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
     this.#config = config;
     this.#logger = config.logger ?? streamLogger();
     this.#drivers = drivers;
-    this.#router = new Router(config);
-    this.#preparer = new Preparer(config, this.#router);
+    this.#preparer = new Preparer(config, new Router(config));
     for (const errorClass of config.errors) this.#errorClasses.set(errorClass.name, errorClass);
     for (const warning of warnings) this.logger.warn({}, warning);
   }
@@ -253,10 +251,6 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
 
   async backend(): Promise<ResultBackend | undefined> {
     return (await this.connections()).backend;
-  }
-
-  get router(): Router {
-    return this.#router;
   }
 
   get preparer(): Preparer {

@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { Signature, type SignatureSender } from '../canvas/signature.ts';
+import type { Config } from './config.ts';
 import type { TaskContext } from './current-task.ts';
 import { bindArguments, declaredParams, type Params, paramsOf } from './params.ts';
 import type { AsyncResult } from './result.ts';
@@ -84,6 +85,14 @@ export function taskOption<N extends keyof TaskOptions>(options: TaskOptions, na
 export interface TaskSender extends SignatureSender {
   sendTask(name: string, args: readonly unknown[], options?: CallOptions): Promise<AsyncResult>;
   sendMany(name: string, calls: readonly (readonly unknown[])[], options?: CallOptions): Promise<AsyncResult[]>;
+}
+
+/** How often a message of this task may be delivered. */
+export function deliveryLimit(
+  definition: TaskDefinition | undefined,
+  config: Pick<Config, 'taskMaxDeliveries'>,
+): number {
+  return definition?.options.maxDeliveries ?? config.taskMaxDeliveries;
 }
 
 /** The callable handle that applications hold. */

@@ -1,11 +1,12 @@
 import type { BackendFeatures, JoinStore, ResultBackend, ResultRecord } from '../contracts/backend.ts';
 import type { ItemFailure } from '../contracts/common.ts';
-import { ConfigError, MessageTooLargeError } from '../errors.ts';
+import { MessageTooLargeError } from '../errors.ts';
 import { openRedis, type RedisHandle } from '../stores/redis.ts';
 import { RedisJoins } from '../stores/redis-joins.ts';
 import { RedisResults } from '../stores/redis-results.ts';
 import { RedisWatch } from '../stores/redis-results-watch.ts';
 import { type RedisLocation, type RedisOptions, redisLocation } from '../stores/redis-url.ts';
+import { Opening } from '../util/opening.ts';
 import { inSlices } from '../util/slices.ts';
 
 /** Redis takes no longer value (proto-max-bulk-len). */
@@ -40,40 +41,30 @@ class RedisBackend implements ResultBackend {
   // As far as the server itself keeps what it was told.
   readonly features: BackendFeatures = { durable: true, shared: true, maxDocumentBytes: MAX_DOCUMENT_BYTES };
   readonly joins: JoinStore = {
-    setSize: async (...args) => (await this.#opened()).joins.setSize(...args),
-    addMany: async (...args) => (await this.#opened()).joins.addMany(...args),
-    read: async (...args) => (await this.#opened()).joins.read(...args),
-    take: async (...args) => (await this.#opened()).joins.take(...args),
+    setSize: async (...args) => (await this.#opening.get()).joins.setSize(...args),
+    addMany: async (...args) => (await this.#opening.get()).joins.addMany(...args),
+    read: async (...args) => (await this.#opening.get()).joins.read(...args),
+    take: async (...args) => (await this.#opening.get()).joins.take(...args),
   };
-  readonly #location: RedisLocation;
-  #opening: Promise<Opened> | undefined;
+  readonly #opening: Opening<Opened>;
 
   constructor(location: RedisLocation) {
     this.url = location.url;
-    this.#location = location;
+    this.#opening = new Opening(`the result backend ${location.url}`, () => open(location));
   }
 
-  async start(): Promise<void> {
-    this.#opening ??= open(this.#location);
-    const opening = this.#opening;
-    try {
-      await opening;
-    } catch (error) {
-      if (this.#opening === opening) this.#opening = undefined;
-      throw error;
-    }
+  start(): Promise<void> {
+    return this.#opening.start();
   }
 
   async stop(): Promise<void> {
-    const opening = this.#opening;
-    this.#opening = undefined;
-    const opened = await opening?.catch(() => undefined);
+    const opened = await this.#opening.end();
     opened?.watch.close();
     await opened?.release();
   }
 
   async storeMany(records: readonly ResultRecord[], ttlMs?: number): Promise<ItemFailure[]> {
-    const { results } = await this.#opened();
+    const { results } = await this.#opening.get();
     return inSlices(records, STORE_LIMITS, async (slice) => {
       await results.storeMany(slice, ttlMs);
       return [];
@@ -81,20 +72,15 @@ class RedisBackend implements ResultBackend {
   }
 
   async fetchMany(taskIds: readonly string[]): Promise<(ResultRecord | undefined)[]> {
-    return (await this.#opened()).results.fetchMany(taskIds);
+    return (await this.#opening.get()).results.fetchMany(taskIds);
   }
 
   async forgetMany(taskIds: readonly string[]): Promise<void> {
-    await (await this.#opened()).results.forgetMany(taskIds);
+    await (await this.#opening.get()).results.forgetMany(taskIds);
   }
 
   async watch(taskIds: readonly string[], onReady: (records: ResultRecord[]) => void): Promise<() => Promise<void>> {
-    return (await this.#opened()).watch.add(taskIds, onReady);
-  }
-
-  #opened(): Promise<Opened> {
-    if (this.#opening) return this.#opening;
-    return Promise.reject(new ConfigError(`the result backend ${this.url} is not started: await start() first`));
+    return (await this.#opening.get()).watch.add(taskIds, onReady);
   }
 }
 

@@ -1,11 +1,12 @@
 import type { BackendFeatures, JoinStore, ResultBackend, ResultRecord } from '../contracts/backend.ts';
 import type { ItemFailure } from '../contracts/common.ts';
-import { ConfigError, MessageTooLargeError } from '../errors.ts';
+import { MessageTooLargeError } from '../errors.ts';
 import { openSqlite, type StoreHandle } from '../stores/sqlite.ts';
 import { SqliteJoins } from '../stores/sqlite-joins.ts';
 import { SqliteResults } from '../stores/sqlite-results.ts';
 import { type SqliteLocation, type SqliteOptions, sqliteLocation } from '../stores/sqlite-url.ts';
 import { SqliteWatch } from '../stores/sqlite-watch.ts';
+import { Opening } from '../util/opening.ts';
 import { inSlices } from '../util/slices.ts';
 
 const MAX_DOCUMENT_BYTES = 64 * 1024 * 1024;
@@ -36,40 +37,30 @@ class SqliteBackend implements ResultBackend {
   readonly url: string;
   readonly features: BackendFeatures = { durable: true, shared: true, maxDocumentBytes: MAX_DOCUMENT_BYTES };
   readonly joins: JoinStore = {
-    setSize: async (...args) => (await this.#opened()).joins.setSize(...args),
-    addMany: async (...args) => (await this.#opened()).joins.addMany(...args),
-    read: async (...args) => (await this.#opened()).joins.read(...args),
-    take: async (...args) => (await this.#opened()).joins.take(...args),
+    setSize: async (...args) => (await this.#opening.get()).joins.setSize(...args),
+    addMany: async (...args) => (await this.#opening.get()).joins.addMany(...args),
+    read: async (...args) => (await this.#opening.get()).joins.read(...args),
+    take: async (...args) => (await this.#opening.get()).joins.take(...args),
   };
-  readonly #location: SqliteLocation;
-  #opening: Promise<Opened> | undefined;
+  readonly #opening: Opening<Opened>;
 
   constructor(location: SqliteLocation) {
     this.url = location.url;
-    this.#location = location;
+    this.#opening = new Opening(`the result backend ${location.url}`, () => open(location));
   }
 
-  async start(): Promise<void> {
-    this.#opening ??= open(this.#location);
-    const opening = this.#opening;
-    try {
-      await opening;
-    } catch (error) {
-      if (this.#opening === opening) this.#opening = undefined;
-      throw error;
-    }
+  start(): Promise<void> {
+    return this.#opening.start();
   }
 
   async stop(): Promise<void> {
-    const opening = this.#opening;
-    this.#opening = undefined;
-    const opened = await opening?.catch(() => undefined);
+    const opened = await this.#opening.end();
     opened?.watch.close();
     await opened?.release();
   }
 
   async storeMany(records: readonly ResultRecord[], ttlMs?: number): Promise<ItemFailure[]> {
-    const { store, results } = await this.#opened();
+    const { store, results } = await this.#opening.get();
     const failures = await inSlices(records, STORE_LIMITS, async (slice) => {
       await store.write(() => results.upsertMany(slice, ttlMs, Date.now()));
       return [];
@@ -79,23 +70,18 @@ class SqliteBackend implements ResultBackend {
   }
 
   async fetchMany(taskIds: readonly string[]): Promise<(ResultRecord | undefined)[]> {
-    const { store, results } = await this.#opened();
+    const { store, results } = await this.#opening.get();
     return store.read(() => results.fetchMany(taskIds, Date.now()));
   }
 
   async forgetMany(taskIds: readonly string[]): Promise<void> {
-    const { store, results } = await this.#opened();
+    const { store, results } = await this.#opening.get();
     await store.write(() => results.forgetMany(taskIds));
   }
 
   async watch(taskIds: readonly string[], onReady: (records: ResultRecord[]) => void): Promise<() => Promise<void>> {
-    const { watch } = await this.#opened();
+    const { watch } = await this.#opening.get();
     return watch.add(taskIds, onReady);
-  }
-
-  #opened(): Promise<Opened> {
-    if (this.#opening) return this.#opening;
-    return Promise.reject(new ConfigError(`the result backend ${this.url} is not started: await start() first`));
   }
 }
 

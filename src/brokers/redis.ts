@@ -11,7 +11,7 @@ import type {
 } from '../contracts/broker.ts';
 import type { Bus } from '../contracts/bus.ts';
 import type { ItemFailure, Recipe } from '../contracts/common.ts';
-import { ConfigError, MessageTooLargeError } from '../errors.ts';
+import { MessageTooLargeError } from '../errors.ts';
 import { openRedis, type RedisHandle } from '../stores/redis.ts';
 import { RedisBus } from '../stores/redis-bus.ts';
 import { RedisConsumer } from '../stores/redis-consumer.ts';
@@ -19,6 +19,7 @@ import { RedisDeadLetters } from '../stores/redis-dead-letters.ts';
 import { RedisLayout } from '../stores/redis-layout.ts';
 import { MAX_BATCH, RedisMessages } from '../stores/redis-messages.ts';
 import { type RedisLocation, type RedisOptions, redisLocation } from '../stores/redis-url.ts';
+import { Opening } from '../util/opening.ts';
 import { inSlices } from '../util/slices.ts';
 
 const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
@@ -52,22 +53,23 @@ class RedisBroker implements Broker {
   readonly features: BrokerFeatures;
   readonly recipe: Recipe;
   readonly bus: Bus = {
-    emitMany: async (topic, payloads) => (await this.#opened()).bus.emitMany(topic, payloads),
-    listen: async (topic, on) => (await this.#opened()).bus.listen(topic, on),
+    emitMany: async (topic, payloads) => (await this.#opening.get()).bus.emitMany(topic, payloads),
+    listen: async (topic, on) => (await this.#opening.get()).bus.listen(topic, on),
   };
   readonly deadLetters: DeadLetters = {
-    list: async (options) => (await this.#opened()).letters.list(options),
-    getMany: async (ids) => (await this.#opened()).letters.getMany(ids),
-    retryMany: async (ids) => (await this.#opened()).letters.retryMany(ids),
-    dropMany: async (ids) => (await this.#opened()).letters.dropMany(ids),
+    list: async (options) => (await this.#opening.get()).letters.list(options),
+    getMany: async (ids) => (await this.#opening.get()).letters.getMany(ids),
+    retryMany: async (ids) => (await this.#opening.get()).letters.retryMany(ids),
+    dropMany: async (ids) => (await this.#opening.get()).letters.dropMany(ids),
   };
   readonly #location: RedisLocation;
-  #opening: Promise<Opened> | undefined;
+  readonly #opening: Opening<Opened>;
 
   constructor(location: RedisLocation, recipe: Recipe) {
     this.url = location.url;
     this.recipe = recipe;
     this.#location = location;
+    this.#opening = new Opening(`the broker ${location.url}`, () => open(location));
     this.features = {
       maxDelayMs: Number.POSITIVE_INFINITY,
       leaseMs: location.leaseMs,
@@ -81,21 +83,12 @@ class RedisBroker implements Broker {
     };
   }
 
-  async start(): Promise<void> {
-    this.#opening ??= open(this.#location);
-    const opening = this.#opening;
-    try {
-      await opening;
-    } catch (error) {
-      if (this.#opening === opening) this.#opening = undefined;
-      throw error;
-    }
+  start(): Promise<void> {
+    return this.#opening.start();
   }
 
   async stop(): Promise<void> {
-    const opening = this.#opening;
-    this.#opening = undefined;
-    const opened = await opening?.catch(() => undefined);
+    const opened = await this.#opening.end();
     if (!opened) return;
     const closed = await Promise.allSettled([...opened.consumers].map((consumer) => consumer.close()));
     await opened.release();
@@ -103,17 +96,17 @@ class RedisBroker implements Broker {
   }
 
   async declareMany(queues: readonly QueueSpec[]): Promise<void> {
-    const { messages } = await this.#opened();
+    const { messages } = await this.#opening.get();
     await messages.declare(queues.map(({ name }) => name));
   }
 
   async publishMany(outgoing: readonly Outgoing[]): Promise<ItemFailure[]> {
-    const { messages } = await this.#opened();
+    const { messages } = await this.#opening.get();
     return inSlices(outgoing, PUBLISH_LIMITS, (slice) => messages.publish(slice));
   }
 
   async consume(queues: readonly string[], { leaseMs }: ConsumeOptions = {}): Promise<Consumer> {
-    const { store, messages, consumers } = await this.#opened();
+    const { store, messages, consumers } = await this.#opening.get();
     const consumer = new RedisConsumer({
       store,
       messages,
@@ -132,24 +125,19 @@ class RedisBroker implements Broker {
   }
 
   async extendMany(leases: readonly Lease[], leaseMs: number): Promise<ItemFailure[]> {
-    return (await this.#opened()).messages.extend(leases, leaseMs);
+    return (await this.#opening.get()).messages.extend(leases, leaseMs);
   }
 
   async listQueues(): Promise<string[]> {
-    return (await this.#opened()).messages.queues();
+    return (await this.#opening.get()).messages.queues();
   }
 
   async countMany(queues: readonly string[]): Promise<(QueueDepth | undefined)[]> {
-    return (await this.#opened()).messages.count(queues);
+    return (await this.#opening.get()).messages.count(queues);
   }
 
   async purge(queue: string): Promise<number> {
-    return (await this.#opened()).messages.purge(queue);
-  }
-
-  #opened(): Promise<Opened> {
-    if (this.#opening) return this.#opening;
-    return Promise.reject(new ConfigError(`the broker ${this.url} is not started: await start() first`));
+    return (await this.#opening.get()).messages.purge(queue);
   }
 }
 

@@ -12,7 +12,7 @@ import type {
 } from '../contracts/broker.ts';
 import type { Bus } from '../contracts/bus.ts';
 import type { ItemFailure, Recipe } from '../contracts/common.ts';
-import { ConfigError, MessageTooLargeError } from '../errors.ts';
+import { MessageTooLargeError } from '../errors.ts';
 import { openSqlite, type StoreHandle } from '../stores/sqlite.ts';
 import { SqliteBus } from '../stores/sqlite-bus.ts';
 import { MAX_BATCH, SqliteConsumer, settleMany } from '../stores/sqlite-consumer.ts';
@@ -20,6 +20,7 @@ import { SqliteDeadLetters } from '../stores/sqlite-dead-letters.ts';
 import { packLabel } from '../stores/sqlite-label.ts';
 import { type NewMessage, SqliteMessages } from '../stores/sqlite-messages.ts';
 import { type SqliteLocation, type SqliteOptions, sqliteLocation } from '../stores/sqlite-url.ts';
+import { Opening } from '../util/opening.ts';
 import { inSlices } from '../util/slices.ts';
 
 // A transaction holds the file, and blocks the event loop, for some milliseconds at most.
@@ -54,22 +55,23 @@ class SqliteBroker implements Broker {
   readonly features: BrokerFeatures;
   readonly recipe: Recipe;
   readonly bus: Bus = {
-    emitMany: async (topic, payloads) => (await this.#opened()).bus.emitMany(topic, payloads),
-    listen: async (topic, on) => (await this.#opened()).bus.listen(topic, on),
+    emitMany: async (topic, payloads) => (await this.#opening.get()).bus.emitMany(topic, payloads),
+    listen: async (topic, on) => (await this.#opening.get()).bus.listen(topic, on),
   };
   readonly deadLetters: DeadLetters = {
-    list: async (options) => (await this.#opened()).letters.list(options),
-    getMany: async (ids) => (await this.#opened()).letters.getMany(ids),
-    retryMany: async (ids) => (await this.#opened()).letters.retryMany(ids),
-    dropMany: async (ids) => (await this.#opened()).letters.dropMany(ids),
+    list: async (options) => (await this.#opening.get()).letters.list(options),
+    getMany: async (ids) => (await this.#opening.get()).letters.getMany(ids),
+    retryMany: async (ids) => (await this.#opening.get()).letters.retryMany(ids),
+    dropMany: async (ids) => (await this.#opening.get()).letters.dropMany(ids),
   };
   readonly #location: SqliteLocation;
-  #opening: Promise<Opened> | undefined;
+  readonly #opening: Opening<Opened>;
 
   constructor(location: SqliteLocation, recipe: Recipe) {
     this.url = location.url;
     this.recipe = recipe;
     this.#location = location;
+    this.#opening = new Opening(`the broker ${location.url}`, () => open(location));
     this.features = {
       maxDelayMs: Number.POSITIVE_INFINITY,
       leaseMs: location.visibilityMs,
@@ -83,21 +85,12 @@ class SqliteBroker implements Broker {
     };
   }
 
-  async start(): Promise<void> {
-    this.#opening ??= open(this.#location);
-    const opening = this.#opening;
-    try {
-      await opening;
-    } catch (error) {
-      if (this.#opening === opening) this.#opening = undefined;
-      throw error;
-    }
+  start(): Promise<void> {
+    return this.#opening.start();
   }
 
   async stop(): Promise<void> {
-    const opening = this.#opening;
-    this.#opening = undefined;
-    const opened = await opening?.catch(() => undefined);
+    const opened = await this.#opening.end();
     if (!opened) return;
     try {
       for (const consumer of opened.consumers) await consumer.close();
@@ -108,14 +101,14 @@ class SqliteBroker implements Broker {
   }
 
   async declareMany(queues: readonly QueueSpec[]): Promise<void> {
-    const { store, messages } = await this.#opened();
+    const { store, messages } = await this.#opening.get();
     const names = queues.map(({ name }) => name);
     await store.write(() => messages.declare(names));
     messages.remember(names);
   }
 
   async publishMany(outgoing: readonly Outgoing[]): Promise<ItemFailure[]> {
-    const { store, messages } = await this.#opened();
+    const { store, messages } = await this.#opening.get();
     const failures = await inSlices(outgoing, PUBLISH_LIMITS, async (slice) => {
       const now = Date.now();
       const added = slice.map((item) => newMessage(item, now));
@@ -128,7 +121,7 @@ class SqliteBroker implements Broker {
   }
 
   async consume(queues: readonly string[], { leaseMs }: ConsumeOptions = {}): Promise<Consumer> {
-    const { store, messages, consumers } = await this.#opened();
+    const { store, messages, consumers } = await this.#opening.get();
     const consumer = new SqliteConsumer({
       store,
       messages,
@@ -141,33 +134,28 @@ class SqliteBroker implements Broker {
   }
 
   async extendMany(leases: readonly Lease[], leaseMs: number): Promise<ItemFailure[]> {
-    const { store, messages } = await this.#opened();
+    const { store, messages } = await this.#opening.get();
     return settleMany(store, leases, (tag) => messages.extend(tag, Date.now() + leaseMs));
   }
 
   async listQueues(): Promise<string[]> {
-    const { store, messages } = await this.#opened();
+    const { store, messages } = await this.#opening.get();
     return store.read(() => messages.queues());
   }
 
   async countMany(queues: readonly string[]): Promise<(QueueDepth | undefined)[]> {
-    const { store, messages } = await this.#opened();
+    const { store, messages } = await this.#opening.get();
     const now = Date.now();
     return store.read(() => queues.map((queue) => messages.count(queue, now)));
   }
 
   async purge(queue: string): Promise<number> {
-    const { store, messages } = await this.#opened();
+    const { store, messages } = await this.#opening.get();
     for (let purged = 0; ; await nextTurn()) {
       const some = await store.write(() => messages.purge(queue, MAX_BATCH, Date.now()));
       purged += some;
       if (some < MAX_BATCH) return purged;
     }
-  }
-
-  #opened(): Promise<Opened> {
-    if (this.#opening) return this.#opening;
-    return Promise.reject(new ConfigError(`the broker ${this.url} is not started: await start() first`));
   }
 }
 

@@ -1,4 +1,5 @@
 import type { LovageApp } from '../app/app.ts';
+import { deliveryLimit } from '../app/task.ts';
 import type { Delivery } from '../contracts/broker.ts';
 import type { PoolOutcome } from '../contracts/pool.ts';
 import { type LeaseLostError, WorkerShutdownError } from '../errors.ts';
@@ -119,7 +120,7 @@ export class Dispatcher {
   }
 
   #isSuspect({ delivery, definition }: Held): boolean {
-    const limit = definition?.options.maxDeliveries ?? this.#parts.app.config.taskMaxDeliveries;
+    const limit = deliveryLimit(definition, this.#parts.app.config);
     return delivery.attempt > 1 && delivery.attempt >= Math.min(suspectAttempt, limit);
   }
 

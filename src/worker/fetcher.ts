@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { Logger } from '../app/logger.ts';
 import type { Consumer, Delivery } from '../contracts/broker.ts';
-import { LovageError } from '../errors.ts';
+import { isPassing } from '../errors.ts';
 import { backoffMs } from '../util/backoff.ts';
 import { sleep } from '../util/sleep.ts';
 
@@ -51,7 +51,7 @@ export class Fetcher {
         failures = 0;
         if (deliveries.length > 0) await onDeliveries(deliveries);
       } catch (error) {
-        const passing = !(error instanceof LovageError) || error.retryable;
+        const passing = isPassing(error as Error);
         const wait = backoffMs(failures++, { startMs: 100, maxMs: passing ? 5_000 : 30_000 });
         logger.error(
           { error: error as Error },

@@ -1,6 +1,6 @@
 import type { LovageApp } from '../app/app.ts';
 import type { Results } from '../app/results.ts';
-import { type TaskDefinition, taskOption } from '../app/task.ts';
+import { deliveryLimit, type TaskDefinition } from '../app/task.ts';
 import type { ResultRecord } from '../contracts/backend.ts';
 import type { Delivery } from '../contracts/broker.ts';
 import { DeliveryLimitError, NotRegisteredError } from '../errors.ts';
@@ -92,7 +92,7 @@ export class Intake {
   #gate({ delivery, message, definition }: Held, stored: ResultRecord | undefined): Outcome | undefined {
     if (!message) return { kind: 'release' };
     if (!definition) return { kind: 'dead', error: notRegistered(message.task, this.#app) };
-    const limit = taskOption(definition.options, 'maxDeliveries') ?? this.#app.config.taskMaxDeliveries;
+    const limit = deliveryLimit(definition, this.#app.config);
     if (delivery.attempt > limit) return { kind: 'dead', error: tooMany(message.task, delivery.attempt, limit) };
     if (stored?.state === 'REVOKED') return { kind: 'revoked', reason: 'revoked' };
     if (stored?.state === 'SUCCESS' && delivery.attempt > 1) return this.#replay(stored);
