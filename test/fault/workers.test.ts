@@ -74,7 +74,12 @@ describe('workers that die', () => {
     await place.worker();
     await expect(result.get({ timeout: 15 })).rejects.toThrow(/delivered 4 times and never settled \(limit 3\)/);
     expect(place.notes()).toEqual(['crash boom', 'crash boom', 'crash boom']);
-    const letters = await (await place.app.broker()).deadLetters.list();
+    const { deadLetters } = await place.app.broker();
+    // The result is stored first, then the message is buried.
+    const letters = await until(async () => {
+      const found = await deadLetters.list();
+      return found.length > 0 && found;
+    });
     expect(letters.map((letter) => letter.message.headers.task)).toEqual(['tasks.crash']);
   });
 
