@@ -1,21 +1,37 @@
+import type { ResultRecord } from '../src/contracts/backend.ts';
 import { chord } from '../src/index.ts';
 import { type BenchApp, type BenchTask, benchApp } from './app.ts';
+import { Followed } from './followed.ts';
 
-// As many calls as an application would pass to one `applyMany`, and results as it would read in one go.
+// As many calls as an application would pass to one `applyMany`.
 const SLICE = 10_000;
-const PAGE = 1000;
 
-/** The producer's side: sends, and follows what it sent by the results that workers store. */
-export class BenchClient implements AsyncDisposable {
+/** The producer's side of what is measured: sends, and follows what it sent by the results that workers store. */
+export interface StageClient extends AsyncDisposable {
+  /** Opens the connections, so that nobody measures it by accident. */
+  connect(): Promise<void>;
+  /** Sends `count` tasks in bulk, or one after the other. Resolves when the broker has them; they are what the questions below are about. */
+  enqueue(task: BenchTask, arg: (i: number) => number, count: number, mode?: 'bulk' | 'await'): Promise<void>;
+  /** How many of the tasks sent last have a result. Each result is read about once, however often one asks. */
+  countDone(): Promise<number>;
+  /** When the first and the last task sent last completed, by their stored results; epoch milliseconds. */
+  span(): Promise<{ first: number; last: number }>;
+  /** Sends one no-op task and waits for its result. */
+  roundTrip(i: number): Promise<number>;
+  /** Sends chords of `size` no-op tasks, the callback adding up their results, and waits for all callbacks. */
+  chords(count: number, size: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Lovage as a producer. */
+export class BenchClient implements StageClient {
   readonly #bench: BenchApp;
-  #sent: readonly string[] = [];
-  #open: readonly string[] = [];
+  #followed = this.#follow([]);
 
   constructor(bench: BenchApp | string) {
     this.#bench = typeof bench === 'string' ? benchApp(bench) : bench;
   }
 
-  /** Sends `count` tasks in bulk, or one after the other. Resolves when the broker has them; they are what the questions below are about. */
   async enqueue(
     task: BenchTask,
     arg: (i: number) => number,
@@ -31,44 +47,22 @@ export class BenchClient implements AsyncDisposable {
         for (const { id } of await target.applyMany(calls)) ids.push(id);
       }
     }
-    this.#sent = ids;
-    this.#open = ids;
+    this.#followed = this.#follow(ids);
   }
 
-  /** How many of the tasks sent last have a result. Each result is read about once, however often one asks. */
-  async countDone(): Promise<number> {
-    for (let page = PAGE; page === PAGE; ) {
-      const ids = this.#open.slice(0, PAGE);
-      const records = await this.#fetch(ids);
-      const waiting = ids.filter((_, i) => records[i] === undefined);
-      this.#open = [...waiting, ...this.#open.slice(PAGE)];
-      page = ids.length - waiting.length;
-    }
-    return this.#sent.length - this.#open.length;
+  countDone(): Promise<number> {
+    return this.#followed.countDone();
   }
 
-  /** When the first and the last task sent last completed, by their stored results; epoch milliseconds. */
-  async span(): Promise<{ first: number; last: number }> {
-    const results = await this.#bench.app.results();
-    let [first, last] = [Number.POSITIVE_INFINITY, 0];
-    for (let from = 0; from < this.#sent.length; from += PAGE) {
-      for (const record of await this.#fetch(this.#sent.slice(from, from + PAGE))) {
-        const done = record && results.decode(record).dateDone;
-        if (done === undefined) throw new Error('a completed task has no completion time');
-        first = Math.min(first, done);
-        last = Math.max(last, done);
-      }
-    }
-    return { first, last };
+  span(): Promise<{ first: number; last: number }> {
+    return this.#followed.span();
   }
 
-  /** Sends one no-op task and waits for its result. */
   async roundTrip(i: number): Promise<number> {
     const result = await this.#bench.noop.delay(i);
     return result.get({ timeout: 60 });
   }
 
-  /** Sends chords of `size` no-op tasks, the callback adding up their results, and waits for all callbacks. */
   async chords(count: number, size: number): Promise<void> {
     const { noop, sum } = this.#bench;
     const header = Array.from({ length: size }, (_, i) => noop.s(i));
@@ -79,7 +73,6 @@ export class BenchClient implements AsyncDisposable {
     }
   }
 
-  /** Opens the connections, so that nobody measures it by accident. */
   async connect(): Promise<void> {
     await this.#bench.app.connections();
   }
@@ -92,8 +85,16 @@ export class BenchClient implements AsyncDisposable {
     return this.close();
   }
 
-  async #fetch(ids: readonly string[]) {
-    const results = await this.#bench.app.results();
-    return ids.length === 0 ? [] : results.required().fetchMany(ids);
+  #follow(ids: readonly string[]): Followed<ResultRecord> {
+    return new Followed(
+      {
+        fetch: async (page) => {
+          const results = await this.#bench.app.results();
+          return results.required().fetchMany(page);
+        },
+        dateDone: async (record) => (await this.#bench.app.results()).decode(record).dateDone,
+      },
+      ids,
+    );
   }
 }

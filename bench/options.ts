@@ -1,6 +1,7 @@
 import { join } from 'node:path';
-import { Command, InvalidArgumentError } from 'commander';
-import { type Target, targets } from './stage.ts';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { idleTargets } from './idle.ts';
+import { type Target, targets } from './targets.ts';
 import { type WorkloadName, workloads } from './workloads.ts';
 
 /** What the command line says. */
@@ -10,10 +11,20 @@ export interface BenchOptions {
   readonly repeats: number;
   readonly n: number;
   readonly concurrency: number;
+  /** Seconds to watch a worker without work, in place of the workloads. */
+  readonly idle?: number;
   readonly json: boolean;
-  readonly save: boolean;
   readonly name: string;
   readonly results: string;
+}
+
+/** What stands on the command line; what was left out is missing, or has its default. */
+interface Given extends Omit<BenchOptions, 'repeats' | 'n' | 'name'> {
+  readonly save: boolean;
+  readonly quick: boolean;
+  readonly repeats?: number;
+  readonly n?: number;
+  readonly name?: string;
 }
 
 const results = join(import.meta.dirname, 'results');
@@ -21,7 +32,7 @@ const results = join(import.meta.dirname, 'results');
 /** Reads the command line; ends the process with a message where it is wrong. */
 export function readOptions(args: readonly string[]): BenchOptions {
   const command = new Command('bench')
-    .description('Measures Lovage on this machine: workloads W1 to W7 of bench/README.md.')
+    .description('Measures Lovage on this machine: workloads W1 to W8 of bench/README.md.')
     .option('--only <targets>', `what to measure: ${Object.keys(targets).join(',')}`, listOf(targets), keysOf(targets))
     .option(
       '--workloads <names>',
@@ -32,21 +43,29 @@ export function readOptions(args: readonly string[]): BenchOptions {
     .option('--repeats <count>', 'times each is run, in turn (default 3, with --quick 1)', positive)
     .option('--n <count>', 'no-op tasks; other sizes follow in proportion (default 10000, with --quick 1000)', positive)
     .option('--concurrency <count>', 'runs at once in the worker', positive, 100)
+    .addOption(
+      new Option('--idle [seconds]', `no workloads: what a worker without work costs, on ${idleTargets.join(' and ')}`)
+        .argParser(positive)
+        .preset('60'),
+    )
     .option('--quick', 'small sizes: a first look in half a minute', false)
     .option('--json', 'print JSON only', false)
     .option('--save', 'keep the results under bench/results/saved/, which git does not ignore', false)
-    .option('--name <name>', 'of the file: <date>-<name>.json', fileName, 'local')
+    .option('--name <name>', 'of the file: <date>-<name>.json (default local, with --idle idle)', fileName)
     .option('--results <folder>', 'where to write it', results)
     .allowExcessArguments(false)
     .showHelpAfterError('(--help lists the options)');
-  const { quick, repeats, n, ...given } = command.parse(args, { from: 'user' }).opts();
-  const folder = given.save ? join(given.results, 'saved') : given.results;
+  const { quick, repeats, n, name, save, ...given } = command.parse(args, { from: 'user' }).opts<Given>();
+  const only = given.idle ? given.only.filter((target) => idleTargets.includes(target)) : given.only;
+  if (only.length === 0) command.error(`error: --idle measures ${idleTargets.join(' and ')}; --only names neither`);
   return {
     ...given,
-    results: folder,
+    only,
+    results: save ? join(given.results, 'saved') : given.results,
+    name: name ?? (given.idle ? 'idle' : 'local'),
     repeats: repeats ?? (quick ? 1 : 3),
     n: n ?? (quick ? 1000 : 10_000),
-  } as BenchOptions;
+  };
 }
 
 function keysOf<Name extends string>(table: Readonly<Record<Name, unknown>>): Name[] {

@@ -1,7 +1,9 @@
 import { cpus, loadavg, totalmem } from 'node:os';
 import { paint, table } from '../src/cli/output.ts';
 import { version } from '../src/cli/version.ts';
-import type { Target } from './stage.ts';
+import { type Idle, idleRows } from './idle.ts';
+import { redisVersion } from './redis.ts';
+import type { Target } from './targets.ts';
 import { type Metric, type Sizes, type Workload, type WorkloadName, workloads } from './workloads.ts';
 
 /** One number of the results, over all repeats. */
@@ -22,8 +24,14 @@ export interface Row {
 /** A run that gave no numbers. */
 export interface FailedRun {
   readonly target: Target;
-  readonly workload: WorkloadName;
+  readonly workload: WorkloadName | 'idle';
   readonly error: string;
+}
+
+/** A target that could not be measured here. */
+export interface SkippedTarget {
+  readonly target: Target;
+  readonly reason: string;
 }
 
 /** What a machine and its software are. */
@@ -34,19 +42,35 @@ export interface Machine {
   readonly platform: string;
   readonly node: string;
   readonly sqlite: string;
+  /** `none` where there is no `redis-server`. */
+  readonly redis: string;
   readonly lovage: string;
   /** Of the minute before the first run. */
   readonly loadAverage: number;
 }
 
-export interface Results {
+/** What every run says. */
+interface Run {
   readonly date: string;
+  /** How long it took. */
   readonly seconds: number;
   readonly machine: Machine;
+  readonly failed: readonly FailedRun[];
+  readonly skipped: readonly SkippedTarget[];
+}
+
+/** The workloads. */
+export interface Results extends Run {
   readonly repeats: number;
   readonly sizes: Sizes;
   readonly rows: readonly Row[];
-  readonly failed: readonly FailedRun[];
+}
+
+/** Workers without work. */
+export interface IdleResults extends Run {
+  /** How long each was watched. */
+  readonly idleSeconds: number;
+  readonly idle: readonly (Idle & { readonly target: Target })[];
 }
 
 /** Looks at this machine, now. */
@@ -58,6 +82,7 @@ export function thisMachine(): Machine {
     platform: `${process.platform} ${process.arch}`,
     node: process.version,
     sqlite: process.versions.sqlite ?? 'unknown',
+    redis: redisVersion() ?? 'none',
     lovage: version,
     loadAverage: round(loadavg()[0] ?? 0, 2),
   };
@@ -93,8 +118,8 @@ export function rowsOf(
   });
 }
 
-/** All of it, for people. */
-export function asText({ machine, repeats, sizes, rows, failed, seconds }: Results): string {
+/** The workloads, for people. */
+export function asText({ machine, repeats, sizes, rows, failed, skipped, seconds }: Results): string {
   const targets = [...new Set([...rows, ...failed].map(({ target }) => target))];
   const names = (Object.keys(workloads) as WorkloadName[]).filter((name) =>
     rows.some(({ workload }) => workload === name),
@@ -119,14 +144,48 @@ export function asText({ machine, repeats, sizes, rows, failed, seconds }: Resul
     `${repeats > 1 ? `medians of ${repeats} runs` : 'one run each'}, ${sizes.n} no-op tasks, concurrency ${sizes.concurrency}, ${seconds.toFixed(0)} s in all`,
     '',
     ...(lines.length > 0 ? [table(head, lines, 2), ''] : []),
-    ...failed.map(({ target, workload, error }) => paint('red', `${workload} on ${target} failed: ${error}`)),
+    ...troubles(failed, skipped),
     ...notes.map((note) => paint('dim', note)),
   ].join('\n');
 }
 
+/** Workers without work, for people. */
+export function idleAsText({ machine, idleSeconds, idle, failed, skipped }: IdleResults): string {
+  const columns = idle.map((one) => idleRows(one));
+  const cells = new Map(columns.flat().map(([label, unit]) => [`${label}, ${unit}`, columns.map(() => '–')]));
+  columns.forEach((rows, column) => {
+    for (const [label, unit, value] of rows) cells.get(`${label}, ${unit}`)?.splice(column, 1, value);
+  });
+  const lines = [...cells].map(([label, values]) => [label, ...values]);
+  return [
+    machineLine(machine),
+    `one worker without work, watched for ${idleSeconds} s`,
+    '',
+    ...(lines.length > 0 ? [table(['', ...idle.map(({ target }) => target)], lines, 1), ''] : []),
+    ...troubles(failed, skipped),
+  ].join('\n');
+}
+
+function troubles(failed: readonly FailedRun[], skipped: readonly SkippedTarget[]): string[] {
+  return [
+    ...failed.map(({ target, workload, error }) => paint('red', `${workload} on ${target} failed: ${error}`)),
+    ...skipped.map(({ target, reason }) => paint('yellow', `${target} not measured: ${reason}`)),
+  ];
+}
+
 /** The machine in one line. */
-export function machineLine({ cpu, cores, memoryGB, platform, node, sqlite, lovage, loadAverage }: Machine): string {
-  return `lovage ${lovage}, node ${node}, SQLite ${sqlite} on ${cpu}, ${cores} cores, ${memoryGB} GB, ${platform}; load average ${loadAverage} at start`;
+export function machineLine({
+  cpu,
+  cores,
+  memoryGB,
+  platform,
+  node,
+  sqlite,
+  redis,
+  lovage,
+  loadAverage,
+}: Machine): string {
+  return `lovage ${lovage}, node ${node}, SQLite ${sqlite}, Redis ${redis} on ${cpu}, ${cores} cores, ${memoryGB} GB, ${platform}; load average ${loadAverage} at start`;
 }
 
 function range({ min, max, values }: Row, metric: Metric): string {

@@ -1,93 +1,103 @@
-import { type ChildProcess, fork } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from '../src/index.ts';
+import { startRedis } from '../test/support/redis-server.ts';
 import { benchApp } from './app.ts';
-import { BenchClient } from './client.ts';
-
-/** Where Lovage is measured. */
-export const targets = {
-  sqlite: 'broker and results in one file, producer and worker in two processes',
-  memory: 'producer and worker in one process',
-} as const;
-export type Target = keyof typeof targets;
-
-/** A worker that was started. */
-export interface StageWorker {
-  readonly pid: number;
-  /** Epoch milliseconds when its process began. */
-  readonly bornAt: number;
-  stop(): Promise<void>;
-}
+import { BenchClient, type StageClient } from './client.ts';
+import { FloorClient } from './floor-client.ts';
+import { RedisProbe } from './redis-probe.ts';
+import type { Target } from './targets.ts';
+import { ownUsage, type StageWorker, startWorker } from './worker-process.ts';
 
 /** A fresh broker, a client of it, and room for one worker. */
 export interface Stage extends AsyncDisposable {
-  readonly client: BenchClient;
-  /** The SQLite file, where there is one. */
-  readonly file?: string;
+  readonly client: StageClient;
+  /** On Redis. */
+  readonly probe?: RedisProbe;
+  /** Bytes of the store, where it is outside of this process. */
+  bytes?(): Promise<number>;
   work(): Promise<StageWorker>;
 }
 
-/** Opens stages of one target. `folder` is for files, and is not cleaned here. */
-export function stageOpener(target: Target, folder: string, concurrency: number): () => Promise<Stage> {
-  return async () => {
-    const stage = target === 'sqlite' ? sqliteStage(folder, concurrency) : memoryStage(concurrency);
-    await stage.client.connect();
-    return stage;
+/** How stages are made. */
+export interface StageOptions {
+  /** For files; not cleaned here. */
+  readonly folder: string;
+  readonly concurrency: number;
+  /** Whether worker processes count their round trips to Redis. */
+  readonly counting?: boolean;
+}
+
+/** Opens a stage of one target. */
+export async function openStage(target: Target, options: StageOptions): Promise<Stage> {
+  if (target === 'memory') return connected(memoryStage(options));
+  if (target === 'sqlite') return connected(sqliteStage(options));
+  return connected(await redisStage(target, options));
+}
+
+async function connected(stage: Stage): Promise<Stage> {
+  await stage.client.connect();
+  return stage;
+}
+
+function sqliteStage(options: StageOptions): Stage {
+  const file = join(options.folder, `${randomUUID()}.db`);
+  const url = `sqlite://${file}`;
+  const stack = new AsyncDisposableStack();
+  return {
+    client: stack.use(new BenchClient(url)),
+    bytes: async () => sizeOf(file) + sizeOf(`${file}-wal`),
+    work: async () => workerOf(stack, 'worker.ts', url, options),
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }
 
-function sqliteStage(folder: string, concurrency: number): Stage {
-  const file = join(folder, `${randomUUID()}.db`);
-  const url = `sqlite://${file}`;
-  const client = new BenchClient(url);
-  let worker: StageWorker | undefined;
+async function redisStage(target: Target, options: StageOptions): Promise<Stage> {
+  await using opening = new AsyncDisposableStack();
+  const { url } = opening.use(await startRedis());
+  const probe = opening.adopt(await RedisProbe.open(url), (opened) => opened.close());
+  const client = opening.use(target === 'floor' ? new FloorClient(url) : new BenchClient(url));
+  const stack = opening.move();
   return {
     client,
-    file,
-    async work() {
-      const bornAt = Date.now();
-      const child = fork(join(import.meta.dirname, 'worker.ts'), [url, String(concurrency)]);
-      worker = { pid: child.pid ?? 0, bornAt, stop: () => ended(child) };
-      return worker;
-    },
-    async [Symbol.asyncDispose]() {
-      await worker?.stop();
-      await client.close();
-    },
+    probe,
+    bytes: () => probe.bytes(),
+    work: async () => workerOf(stack, target === 'floor' ? 'floor-worker.ts' : 'worker.ts', url, options),
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }
 
-function memoryStage(concurrency: number): Stage {
+function memoryStage({ concurrency }: StageOptions): Stage {
   const bench = benchApp(`memory://${randomUUID()}`);
   const client = new BenchClient(bench);
-  let worker: Worker | undefined;
-  const stop = async () => {
-    await worker?.stop();
-  };
+  const stack = new AsyncDisposableStack();
+  stack.use(client);
   return {
     client,
     async work() {
-      worker = new Worker(bench.app, { concurrency });
+      const worker = new Worker(bench.app, { concurrency });
       await worker.start();
-      return { pid: process.pid, bornAt: performance.timeOrigin, stop };
+      const stop = async () => {
+        await worker.stop();
+      };
+      stack.defer(stop);
+      return { pid: process.pid, bornAt: performance.timeOrigin, usage: async () => ownUsage(0), stop };
     },
-    async [Symbol.asyncDispose]() {
-      await stop();
-      await client.close();
-    },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }
 
-/** Asks a worker process to stop, and kills it when it does not. */
-async function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-  child.kill('SIGTERM');
-  const late = new AbortController();
-  await Promise.race([gone, sleep(5000, undefined, { signal: late.signal }).catch(() => {})]);
-  late.abort();
-  child.kill('SIGKILL');
-  await gone;
+/** Starts a worker process, which ends before all else of the stage. */
+function workerOf(
+  stack: AsyncDisposableStack,
+  script: string,
+  url: string,
+  { concurrency, counting = false }: StageOptions,
+): StageWorker {
+  return stack.adopt(startWorker(script, { url, concurrency, counting }), (worker) => worker.stop());
+}
+
+function sizeOf(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 }

@@ -1,12 +1,14 @@
-import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { treeMemory } from './memory.ts';
-import type { Stage, StageWorker, Target } from './stage.ts';
+import { type OpenCounted, redisWork } from './redis-work.ts';
+import type { Stage } from './stage.ts';
+import { onRedis, type Target } from './targets.ts';
+import type { StageWorker } from './worker-process.ts';
 
 /** How much is done in each workload. */
 export interface Sizes {
-  /** No-op tasks of W1 and W6. */
+  /** No-op tasks of W1, W6 and W8. */
   readonly n: number;
   /** One by one, in W1. */
   readonly awaited: number;
@@ -57,7 +59,9 @@ export interface Workload {
   readonly note?: string;
   /** Run once, not once a repeat. */
   readonly once?: boolean;
-  run(open: () => Promise<Stage>, sizes: Sizes, target: Target): Promise<Findings>;
+  /** The targets that can do it, where not all can. */
+  readonly on?: readonly Target[];
+  run(open: OpenCounted, sizes: Sizes): Promise<Findings>;
 }
 
 const rate = (label: string): Metric => ({ label, unit: '/s', better: 'higher', digits: 0 });
@@ -65,6 +69,9 @@ const ms = (label: string, digits: number): Metric => ({ label, unit: 'ms', bett
 const seconds = (label: string): Metric => ({ label, unit: 's', better: 'lower', digits: 2 });
 const megabytes = (label: string): Metric => ({ label, unit: 'MB', better: 'lower', digits: 0 });
 
+const perTask = (label: string): Metric => ({ label, unit: '/task', better: 'lower', digits: 3 });
+
+const lovage: readonly Target[] = ['sqlite', 'memory', 'redis'];
 const itself = (i: number) => i;
 const HEADER = 20;
 const NAP_MS = 50;
@@ -73,7 +80,7 @@ const LOOK_MS = 20;
 const DEEP_MS = 8000;
 const DEEP_LOOK_MS = 50;
 
-/** W1 to W7 of ../shared/bench. */
+/** W1 to W7 of ../shared/bench, and what only Redis has. */
 export const workloads = {
   w1: {
     title: 'no-op tasks',
@@ -114,6 +121,7 @@ export const workloads = {
       seconds: seconds('all of them'),
       efficiency: { label: 'efficiency of all cores', unit: '', better: 'higher', digits: 2 },
     },
+    on: lovage,
     note: `w3: the async pool of this version runs tasks on one core, so ${(1 / availableParallelism()).toFixed(2)} is the best efficiency it can reach on this machine`,
     async run(open, { cpu, rounds }) {
       await using stage = await open();
@@ -128,6 +136,7 @@ export const workloads = {
       rate: rate('sleepers'),
       overIdeal: { label: 'time ÷ ideal', unit: '', better: 'lower', digits: 2 },
     },
+    on: lovage,
     async run(open, { sleepers, concurrency }) {
       await using stage = await open();
       await warm(stage);
@@ -138,6 +147,7 @@ export const workloads = {
   w5: {
     title: `chords of ${HEADER} and a callback`,
     metrics: { seconds: seconds('all of them'), rate: rate('tasks') },
+    on: lovage,
     async run(open, { chords }) {
       await using stage = await open();
       await warm(stage);
@@ -174,17 +184,35 @@ export const workloads = {
     metrics: {
       enqueue: rate('enqueue'),
       drain: rate('drain at depth'),
-      bytes: { label: 'file', unit: 'bytes/task', better: 'lower', digits: 0 },
+      bytes: { label: 'store', unit: 'bytes/task', better: 'lower', digits: 0 },
     },
     once: true,
-    note: 'w7: runs once, not once a repeat',
+    note: 'w7: runs once, not once a repeat; the store is the file and its log, or the memory that Redis uses',
     async run(open, { backlog }) {
       await using stage = await open();
+      const empty = await stage.bytes?.();
       const took = await timed(() => stage.client.enqueue('noop', itself, backlog));
-      const bytes = stage.file === undefined ? undefined : bytesOf(stage.file) / backlog;
+      const full = await stage.bytes?.();
+      const bytes = empty === undefined || full === undefined ? undefined : (full - empty) / backlog;
       await stage.work();
       return defined({ enqueue: backlog / took, bytes, drain: await drainAtDepth(stage, backlog) });
     },
+  },
+  w8: {
+    title: 'what Redis does',
+    metrics: {
+      senderSent: perTask('commands of the sender'),
+      senderExecuted: perTask('executed for it'),
+      senderTrips: perTask('its round trips'),
+      workerSent: perTask('commands of the worker'),
+      workerExecuted: perTask('executed for it'),
+      workerTrips: perTask('its round trips'),
+      bytes: { label: 'memory of a queued task', unit: 'bytes', better: 'lower', digits: 0 },
+    },
+    once: true,
+    on: onRedis,
+    note: 'w8: runs once, not once a repeat; sent in bulk, then drained. Executed are also the commands inside scripts. The start of the worker is counted with its tasks',
+    run: (open, { n }) => redisWork(open, n),
   },
 } as const satisfies Record<string, Workload>;
 
@@ -198,7 +226,7 @@ async function warm(stage: Stage): Promise<StageWorker> {
   return worker;
 }
 
-async function drainBacklog(open: () => Promise<Stage>, n: number): Promise<{ enqueue: number; drain: number }> {
+async function drainBacklog(open: OpenCounted, n: number): Promise<{ enqueue: number; drain: number }> {
   await using stage = await open();
   const took = await timed(() => stage.client.enqueue('noop', itself, n));
   await stage.work();
@@ -207,12 +235,12 @@ async function drainBacklog(open: () => Promise<Stage>, n: number): Promise<{ en
   return { enqueue: n / took, drain: drainRate(n, first, last) };
 }
 
-async function enqueueAwaited(open: () => Promise<Stage>, n: number): Promise<number> {
+async function enqueueAwaited(open: OpenCounted, n: number): Promise<number> {
   await using stage = await open();
   return n / (await timed(() => stage.client.enqueue('noop', itself, n, 'await')));
 }
 
-async function runLive(open: () => Promise<Stage>, n: number): Promise<number> {
+async function runLive(open: OpenCounted, n: number): Promise<number> {
   await using stage = await open();
   await warm(stage);
   return n / (await finish(stage, 'noop', itself, n));
@@ -262,13 +290,6 @@ async function timed(body: () => Promise<void>): Promise<number> {
   const start = performance.now();
   await body();
   return (performance.now() - start) / 1000;
-}
-
-function bytesOf(file: string): number {
-  return ['', '-wal'].reduce(
-    (bytes, suffix) => bytes + (statSync(file + suffix, { throwIfNoEntry: false })?.size ?? 0),
-    0,
-  );
 }
 
 function defined(findings: Readonly<Record<string, number | undefined>>): Findings {

@@ -33,7 +33,7 @@ interface Lane {
 
 const lanes: readonly Lane[] = [
   { name: 'redis', files: ['test/**/redis*.test.ts', 'test/**/redis/**'], needs: [redis] },
-  { name: 'interop', files: ['test/interop/**'], needs: [redis, celery] },
+  { name: 'interop', files: ['test/interop/**', 'test/fault/redis-ordeal.test.ts'], needs: [redis, celery] },
 ];
 
 /** A lane that cannot run here. */

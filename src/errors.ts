@@ -102,6 +102,12 @@ export class LeaseLostError extends LovageError {
   override readonly code = 'LEASE_LOST';
 }
 
+/** A worker received nothing although messages waited and it had free slots; it stopped, so as to be started again. */
+export class WorkerStuckError extends LovageError {
+  override readonly code = 'WORKER_STUCK';
+  override readonly retryable = true;
+}
+
 /** Some messages of a batch were not sent; the others were. */
 export class PublishError extends StoreError {
   override readonly code = 'PUBLISH';

@@ -11,7 +11,7 @@ export class Lovage extends LovageApp {
 }
 
 // Configuration.
-export { type Config, fromCelerySettings, type LovageOptions, type Route } from './app/config.ts';
+export { type Config, fromCelerySettings, type LovageOptions, type RetryPolicy, type Route } from './app/config.ts';
 export { currentTask, type RetryOptions, type TaskContext, type TaskRequest } from './app/current-task.ts';
 export { type Logger, type LogLevel, streamLogger } from './app/logger.ts';
 // Results.
@@ -33,3 +33,4 @@ export type { WireMessage, WireProperties } from './wire/message.ts';
 // Workers.
 export type { WorkerCounts } from './worker/task-log.ts';
 export { Worker, type WorkerOptions } from './worker/worker.ts';
+export type { WorkerState } from './worker/worker-state.ts';

@@ -197,7 +197,10 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
   }
 
   /** Brings prepared messages to the broker, and notes them as children of the task that runs here. */
-  async send(prepared: readonly Prepared[], options: Pick<CallOptions, 'retry' | 'signal'> = {}): Promise<void> {
+  async send(
+    prepared: readonly Prepared[],
+    options: Pick<CallOptions, 'retry' | 'retryPolicy' | 'signal'> = {},
+  ): Promise<void> {
     const { publisher } = await this.connections();
     await publisher.publishMany(prepared, options);
     const parent = currentRunning();
@@ -261,9 +264,9 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
   async close(): Promise<void> {
     const running = this.#running;
     this.#running = undefined;
-    if (!running) return;
-    const { broker, backend } = await running;
-    await Promise.all([broker.stop(), backend?.stop()]);
+    // What could not be opened need not be closed; whoever asked for it was told.
+    const connections = await running?.catch(() => undefined);
+    await Promise.all([connections?.broker.stop(), connections?.backend?.stop()]);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -8,6 +8,8 @@ const unused: readonly (readonly [pattern: RegExp, reason: string])[] = [
     'there is no such result backend here',
   ],
   [/^(cache|redis|s3|dynamodb)_/, 'options of a result backend go into its URL or into resultBackendTransportOptions'],
+  [/^broker_connection_timeout$/, 'give socketConnectTimeout in brokerTransportOptions, for redis://'],
+  [/^broker_connection_retry$/, 'a worker always reconnects; brokerConnectionMaxRetries says how often'],
   [
     /^broker_(native|channel|login|heartbeat|pool|failover|use_ssl|transport$|host|port|user|password|vhost|read|write|connection)/,
     'options of a broker go into its URL or into brokerTransportOptions',

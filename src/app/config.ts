@@ -46,6 +46,27 @@ const errorsKind = kinds.custom<readonly ErrorClass[]>(
   (v) => Array.isArray(v) && v.every((c) => typeof c === 'function'),
 );
 
+/** When to try again to publish, in Celery's terms: how often at most (null: no limit), and the waits between, in seconds. */
+export interface RetryPolicy {
+  readonly max_retries?: number | null;
+  readonly interval_start?: number;
+  readonly interval_step?: number;
+  readonly interval_max?: number;
+}
+
+/** Values of `taskPublishRetryPolicy`, and of `retryPolicy` in a call. */
+export const retryPolicyKind = kinds.custom<RetryPolicy>(
+  'an object with max_retries, interval_start, interval_step, interval_max (seconds)',
+  (v) =>
+    isObject(v) &&
+    Object.entries(v).every(
+      ([k, x]) =>
+        ['max_retries', 'interval_start', 'interval_step', 'interval_max'].includes(k) &&
+        ((typeof x === 'number' && x >= 0) || (k === 'max_retries' && x === null)),
+    ),
+  (t) => kinds.map.parse(t),
+);
+
 /** A class of errors that results may bring back as themselves. */
 // biome-ignore lint/suspicious/noExplicitAny: the constructor arguments of somebody else's error class.
 export type ErrorClass = new (...args: any[]) => Error;
@@ -70,6 +91,18 @@ export const configTable = {
     env: ['LOVAGE_BACKEND', 'RESULT_BACKEND', 'CELERY_RESULT_BACKEND'],
     celery: ['result_backend', 'CELERY_RESULT_BACKEND'],
     doc: 'Where results are kept; `false` (or `disabled` in the environment) keeps none. Without it: the same store as the broker, where that can keep results.',
+  }),
+  brokerConnectionRetryOnStartup: option({
+    kind: kinds.flag,
+    default: false,
+    celery: ['broker_connection_retry_on_startup'],
+    doc: 'A worker whose broker or result backend is not there when it starts goes on trying. `false`: it waits as long as one try takes (10 s on Redis), then exits with an error.',
+  }),
+  brokerConnectionMaxRetries: option({
+    kind: kinds.int(0),
+    default: 0,
+    celery: ['broker_connection_max_retries', 'BROKER_CONNECTION_MAX_RETRIES'],
+    doc: "How often in a row a worker tries to reach its broker again before it stops with an error; 0 has no limit. Celery's default is 100.",
   }),
   brokerTransportOptions: option({
     kind: kinds.map,
@@ -179,26 +212,11 @@ export const configTable = {
     celery: ['task_publish_retry', 'CELERY_TASK_PUBLISH_RETRY'],
     doc: 'Try again to publish when the broker is in trouble.',
   }),
-  taskPublishRetryPolicy: option<{
-    max_retries?: number | null;
-    interval_start?: number;
-    interval_step?: number;
-    interval_max?: number;
-  }>({
-    kind: kinds.custom(
-      'an object with max_retries, interval_start, interval_step, interval_max (seconds)',
-      (v) =>
-        isObject(v) &&
-        Object.entries(v).every(
-          ([k, x]) =>
-            ['max_retries', 'interval_start', 'interval_step', 'interval_max'].includes(k) &&
-            (typeof x === 'number' || (k === 'max_retries' && x === null)),
-        ),
-      (t) => kinds.map.parse(t),
-    ),
+  taskPublishRetryPolicy: option({
+    kind: retryPolicyKind,
     default: { max_retries: 3, interval_start: 0, interval_step: 0.2, interval_max: 1 },
     celery: ['task_publish_retry_policy', 'CELERY_TASK_PUBLISH_RETRY_POLICY'],
-    doc: 'How often and how long, in seconds.',
+    doc: 'How often and how long, in seconds; `max_retries: null` has no limit.',
   }),
   resultExpires: option({
     kind: kinds.seconds(),
@@ -244,6 +262,11 @@ export const configTable = {
     default: 8,
     celery: ['worker_soft_shutdown_timeout', 'CELERYD_SOFT_SHUTDOWN_TIMEOUT'],
     doc: 'Seconds that running tasks may take after SIGTERM before they are aborted and given back. Heroku kills after 10.',
+  }),
+  workerWatchdog: option({
+    kind: kinds.seconds(),
+    default: 60,
+    doc: 'A worker with free slots that received nothing for so many seconds counts its queues. Where messages wait, twice in a row, it makes its consumer anew; should that not help, it stops with WORKER_STUCK and exit status 1, to be started again. 0 turns this off.',
   }),
   errors: option<readonly ErrorClass[]>({
     kind: errorsKind,

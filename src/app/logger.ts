@@ -7,6 +7,8 @@ export interface Logger {
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
   error(fields: object, message: string): void;
+  /** Whether lines of a level are written; where it says no, they are not even made. pino has it. */
+  isLevelEnabled?(level: 'debug' | 'info' | 'warn' | 'error'): boolean;
 }
 
 /** Levels from quiet to talkative, with Celery's names. */
@@ -31,6 +33,7 @@ export function streamLogger(
     info: (fields, message) => write('info', fields, message),
     warn: (fields, message) => write('warning', fields, message),
     error: (fields, message) => write('error', fields, message),
+    isLevelEnabled: (wanted) => logLevels.indexOf(wanted === 'warn' ? 'warning' : wanted) <= limit,
   };
 }
 

@@ -4,12 +4,14 @@ import { isPassing, MessageTooLargeError, PublishError } from '../errors.ts';
 import { Batcher } from '../util/batcher.ts';
 import { sleep } from '../util/sleep.ts';
 import { encodeTask } from '../wire/protocol.ts';
-import type { Config } from './config.ts';
+import type { Config, RetryPolicy } from './config.ts';
 import type { Prepared } from './prepare.ts';
 
 export interface PublishOptions {
   /** Overrides `taskPublishRetry`. */
   readonly retry?: boolean | undefined;
+  /** Overrides those parts of `taskPublishRetryPolicy` that it names. */
+  readonly retryPolicy?: RetryPolicy | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -54,7 +56,9 @@ export class Publisher {
   /** The same, returning what failed: one bad message keeps no other from being sent. */
   async tryMany(prepared: readonly Prepared[], options: PublishOptions = {}): Promise<ItemFailure[]> {
     const failures: ItemFailure[] = [];
-    // In slices, so that a great many messages neither block the event loop for long nor stand in memory twice.
+    let sending = Promise.resolve<ItemFailure[]>([]);
+    // In slices, so that a great many messages neither block the event loop for long nor stand in memory twice. One is
+    // made ready while the one before it is on its way.
     for (let from = 0; from < prepared.length; from += maxBatch) {
       const items: Item[] = [];
       prepared.slice(from, from + maxBatch).forEach((one, i) => {
@@ -64,8 +68,11 @@ export class Publisher {
           failures.push({ index: from + i, error: error as Error });
         }
       });
-      failures.push(...(await this.#send(items, options)));
+      const before = sending;
+      sending = this.#send(items, options);
+      failures.push(...(await before));
     }
+    failures.push(...(await sending));
     return failures;
   }
 
@@ -86,8 +93,9 @@ export class Publisher {
     return delay > 0 ? { queue, message: wire, delayMs: delay } : { queue, message: wire };
   }
 
-  async #send(items: readonly Item[], { retry, signal }: PublishOptions): Promise<ItemFailure[]> {
-    const policy = this.#config.taskPublishRetryPolicy;
+  async #send(items: readonly Item[], options: PublishOptions): Promise<ItemFailure[]> {
+    const { retry, retryPolicy, signal } = options;
+    const policy = { ...this.#config.taskPublishRetryPolicy, ...retryPolicy };
     const tries = (retry ?? this.#config.taskPublishRetry) ? (policy.max_retries ?? Number.POSITIVE_INFINITY) : 0;
     const final: ItemFailure[] = [];
     let left = items;

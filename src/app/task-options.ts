@@ -1,7 +1,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
 import type { WireSignature } from '../wire/task-message.ts';
-import type { ErrorClass } from './config.ts';
+import { type ErrorClass, retryPolicyKind } from './config.ts';
 
 const errorClasses = kinds.custom<readonly ErrorClass[]>(
   'a list of error classes, such as [TypeError]',
@@ -137,11 +137,11 @@ export const callOptionTable = {
   argsRepr: option({ kind: kinds.text, doc: 'What logs and monitors show for the arguments, to hide secrets.' }),
   kwargsRepr: option({ kind: kinds.text, doc: 'The same for keyword arguments.' }),
   retry: option({ kind: kinds.flag, doc: 'Overrides taskPublishRetry.' }),
+  retryPolicy: option({ kind: retryPolicyKind, doc: 'Overrides those parts of taskPublishRetryPolicy that it names.' }),
   signal: option<AbortSignal>({
     kind: kinds.custom('an AbortSignal', (v) => v instanceof AbortSignal),
     doc: 'Gives up sending when it aborts.',
   }),
-  retryPolicy: option({ kind: kinds.map, unsupported: 'set taskPublishRetryPolicy on the application', doc: '' }),
   addToParent: option({ kind: kinds.flag, unsupported: 'children are always recorded', doc: '' }),
   exchange: option({ kind: kinds.text, unsupported: exchangeLater, doc: '' }),
   routingKey: option({ kind: kinds.text, unsupported: exchangeLater, doc: '' }),

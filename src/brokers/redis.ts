@@ -11,11 +11,12 @@ import type {
 } from '../contracts/broker.ts';
 import type { Bus } from '../contracts/bus.ts';
 import type { ItemFailure, Recipe } from '../contracts/common.ts';
-import { MessageTooLargeError } from '../errors.ts';
+import { MessageTooLargeError, StoreCorruptError } from '../errors.ts';
 import { openRedis, type RedisHandle } from '../stores/redis.ts';
 import { RedisBus } from '../stores/redis-bus.ts';
 import { RedisConsumer } from '../stores/redis-consumer.ts';
 import { RedisDeadLetters } from '../stores/redis-dead-letters.ts';
+import { isOutOfMemory } from '../stores/redis-errors.ts';
 import { RedisLayout } from '../stores/redis-layout.ts';
 import { MAX_BATCH, RedisMessages } from '../stores/redis-messages.ts';
 import { type RedisLocation, type RedisOptions, redisLocation } from '../stores/redis-url.ts';
@@ -97,12 +98,22 @@ class RedisBroker implements Broker {
 
   async declareMany(queues: readonly QueueSpec[]): Promise<void> {
     const { messages } = await this.#opening.get();
-    await messages.declare(queues.map(({ name }) => name));
+    try {
+      await messages.declare(queues.map(({ name }) => name));
+    } catch (error) {
+      // At maxmemory a worker must be able to start, or nobody drains the queues. Who publishes declares once more.
+      if (!isOutOfMemory(error)) throw error;
+    }
   }
 
   async publishMany(outgoing: readonly Outgoing[]): Promise<ItemFailure[]> {
     const { messages } = await this.#opening.get();
-    return inSlices(outgoing, PUBLISH_LIMITS, (slice) => messages.publish(slice));
+    return inSlices(outgoing, PUBLISH_LIMITS, async (slice) => {
+      const failures = await messages.publish(slice).catch((error: Error) => {
+        throw ofQueue(error, slice[0]);
+      });
+      return failures.map(({ index, error }) => ({ index, error: ofQueue(error, slice[index]) }));
+    });
   }
 
   async consume(queues: readonly string[], { leaseMs }: ConsumeOptions = {}): Promise<Consumer> {
@@ -153,6 +164,14 @@ async function open(location: RedisLocation): Promise<Opened> {
     bus: new RedisBus(store, layout),
     consumers: new Set(),
   };
+}
+
+/** Which queue has a key of another type; Redis does not say. */
+function ofQueue(error: Error, outgoing: Outgoing | undefined): Error {
+  if (!(error instanceof StoreCorruptError) || !outgoing) return error;
+  return new StoreCorruptError(`a message for queue '${outgoing.queue}' was not sent: ${error.message}`, {
+    cause: error.cause,
+  });
 }
 
 function tooLarge({ queue, message }: Outgoing): MessageTooLargeError | undefined {

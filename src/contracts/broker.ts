@@ -40,7 +40,7 @@ export interface Outgoing {
 /** The part of a delivery that identifies it to the store, from any connection, thread or process. */
 export interface Lease {
   readonly queue: string;
-  /** Opaque to the core; survives structured cloning. */
+  /** Opaque to the core; survives a way through JSON. */
   readonly tag: unknown;
 }
 

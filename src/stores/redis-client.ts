@@ -23,6 +23,8 @@ export function clientOptions({ address, connectTimeoutMs, clientName }: RedisLo
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
+    // A failover: the name, or the sentinels, may lead to the new master.
+    reconnectOnError: ({ message }) => message.startsWith('READONLY'),
     retryStrategy: (times) => Math.min(2000, 50 * 2 ** Math.min(times, 10)) * (0.75 + Math.random() / 4),
   };
   if (sentinels && masterName !== undefined) Object.assign(options, { sentinels: [...sentinels], name: masterName });
@@ -39,15 +41,28 @@ export function clientOptions({ address, connectTimeoutMs, clientName }: RedisLo
  */
 export function firstReady(client: Redis, location: RedisLocation): Promise<void> {
   client.connect().catch(() => {});
-  return ready(client, location, location.connectTimeoutMs, isPermanent);
+  return ready(client, location, location.connectTimeoutMs, true);
 }
 
 /** Resolves when a connection is there (again), and fails where that takes longer than `ms`. */
 export function whenReady(client: Redis, location: RedisLocation, ms: number): Promise<void> {
-  return ready(client, location, ms, () => false);
+  return ready(client, location, ms, false);
 }
 
-function ready(client: Redis, { url }: RedisLocation, ms: number, isFinal: (error: Error) => boolean): Promise<void> {
+/**
+ * Asks every `ms` whether the server is still there, and connects anew where it does not answer. Who only listens would
+ * never hear of a connection that was lost without a word.
+ */
+export function keepChecking(client: Redis, ms: number): void {
+  const timer = setInterval(() => {
+    if (client.status === 'ready') client.ping().catch(() => client.disconnect(true));
+  }, ms).unref();
+  client.once('end', () => clearInterval(timer));
+}
+
+const OTHER_SIDE = 'Is it redis:// on one side and rediss:// on the other?';
+
+function ready(client: Redis, { url }: RedisLocation, ms: number, isFirst: boolean): Promise<void> {
   return new Promise((resolve, reject) => {
     let last: Error | undefined;
     const done = (error?: Error) => {
@@ -59,16 +74,21 @@ function ready(client: Redis, { url }: RedisLocation, ms: number, isFinal: (erro
     const onReady = () => done();
     const onError = (error: Error) => {
       last = redisError(error, url);
-      if (isFinal(last)) done(last);
+      if (isFirst && isPermanent(last)) done(last);
     };
     const onEnd = () => done(last ?? new StoreError(`the connection to ${url} was closed`));
     const timer = setTimeout(() => {
-      const why = last
-        ? `: ${(last.cause as Error | undefined)?.message ?? last.message}`
-        : ': nothing answers there as a Redis would. Is it redis:// on one side and rediss:// on the other?';
-      done(new StoreError(`no connection to ${url} within ${ms / 1000} s${why}`, { cause: last }));
+      done(new StoreError(`no connection to ${url} within ${ms / 1000} s: ${reason(last, isFirst)}`, { cause: last }));
     }, ms);
     client.on('ready', onReady).on('error', onError).on('end', onEnd);
     if (client.status === 'end') onEnd();
   });
+}
+
+/** Why there is no connection, as far as it is known. */
+function reason(last: Error | undefined, isFirst: boolean): string {
+  if (!last) return isFirst ? `nothing answers there as a Redis would. ${OTHER_SIDE}` : 'nothing answers there';
+  const text = last.cause instanceof Error ? last.cause.message : last.message;
+  // A server of TLS hangs up on whoever does not speak it; so does one that is being shut down.
+  return isFirst && text.includes('ECONNRESET') ? `${text}. ${OTHER_SIDE}` : text;
 }

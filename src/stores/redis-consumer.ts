@@ -1,8 +1,23 @@
 import type { Consumer, Delivery } from '../contracts/broker.ts';
 import type { ItemFailure } from '../contracts/common.ts';
 import type { RedisStore } from './redis.ts';
-import { asTag, MAX_BATCH, type Received, type RedisMessages, type Settlement, toDelivery } from './redis-messages.ts';
+import {
+  asTag,
+  MAX_BATCH,
+  MAX_BATCH_BYTES,
+  type Received,
+  type RedisMessages,
+  type Settlement,
+  toDelivery,
+} from './redis-messages.ts';
+import { CLOSED_MS, NO_LIST } from './redis-scripts.ts';
 import { RedisWake } from './redis-wake.ts';
+
+/** Empty queues are looked at so often, whatever is heard of them. */
+const LOOK_MS = 20_000;
+
+/** A queue whose key is of another type is told of so often. */
+const TELL_MS = 60_000;
 
 /** What a consumer is made with. */
 export interface RedisConsumerOptions {
@@ -24,6 +39,11 @@ export class RedisConsumer implements Consumer {
   readonly #closing = new AbortController();
   readonly #receiving = new Set<Promise<unknown>>();
   #queues: readonly string[];
+  #toldAt = Number.NEGATIVE_INFINITY;
+  /** When all was taken, by the version of {@link RedisWake}, and how long that may be believed. */
+  #emptied = { version: -1, until: 0 };
+  /** Mean length of the envelopes that came last. */
+  #usualBytes = 1;
   /** Where the last message came from: the next one will probably come from there, too. */
   #likeliest: string | undefined;
 
@@ -94,23 +114,60 @@ export class RedisConsumer implements Consumer {
   async #receive(max: number, deadline: number, signal: AbortSignal): Promise<Delivery[]> {
     const wanted = Math.min(max, MAX_BATCH);
     while (wanted > 0 && this.#queues.length > 0 && !signal.aborted && !this.#closing.signal.aborted) {
-      const seen = this.#wake.version;
-      const queues = this.#queues;
-      const { received, nextMs } = await this.#messages.receive(queues, wanted, this.#leaseMs);
-      if (received.length > 0) {
-        // The first queue goes to the back, so that each comes first in its turn.
-        if (this.#queues === queues) this.#queues = [...queues.slice(1), ...queues.slice(0, 1)];
-        this.#likeliest = received.at(-1)?.tag.list;
-        const deliveries = await this.#deliver(received);
+      if (this.#mayHaveSome) {
+        const deliveries = await this.#take(wanted);
         if (deliveries.length > 0) return deliveries;
         continue;
       }
       const left = deadline - performance.now();
       if (left <= 0) break;
-      const likeliest = this.#likeliest ?? queues[0] ?? '';
-      await this.#wake.wait(seen, Math.min(left, nextMs), likeliest, queues, signal, this.#closing.signal);
+      const { version, until } = this.#emptied;
+      const ms = Math.min(left, until - performance.now());
+      await this.#wake.wait(version, ms, this.#watchable, this.#queues, signal, this.#closing.signal);
     }
     return [];
+  }
+
+  /** False where all was taken the last time, and nothing has happened since. */
+  get #mayHaveSome(): boolean {
+    return this.#wake.version !== this.#emptied.version || performance.now() >= this.#emptied.until;
+  }
+
+  get #watchable(): string {
+    return this.#likeliest ?? this.#queues[0] ?? '';
+  }
+
+  async #take(wanted: number): Promise<Delivery[]> {
+    const { version } = this.#wake;
+    const queues = this.#queues;
+    // What a batch could not carry would be taken and put back by the server each time.
+    const max = Math.max(1, Math.min(wanted, Math.floor(MAX_BATCH_BYTES / this.#usualBytes)));
+    const { received, nextMs } = await this.#messages
+      .receive(queues, max, this.#leaseMs)
+      .catch((error: Error) => this.#told(error));
+    if (received.length > 0) {
+      // The first queue goes to the back, so that each comes first in its turn.
+      if (this.#queues === queues) this.#queues = [...queues.slice(1), ...queues.slice(0, 1)];
+      this.#likeliest = received.at(-1)?.tag.list;
+      const bytes = received.reduce((sum, { envelope }) => sum + envelope.length, 0);
+      this.#usualBytes = bytes / received.length;
+    }
+    this.#emptied = { version, until: performance.now() + Math.min(nextMs, LOOK_MS) };
+    if (nextMs > 0) this.#wake.watch(this.#watchable);
+    return this.#deliver(received);
+  }
+
+  /**
+   * A key that is no list, in the place of one queue, is told of now and then. In between the other queues are served as if
+   * that one were empty: a failed receive has whoever called it wait.
+   */
+  #told(error: Error): { received: Received[]; nextMs: number } {
+    const now = performance.now();
+    if (!error.message.includes(NO_LIST) || now - this.#toldAt >= TELL_MS) {
+      this.#toldAt = now;
+      throw error;
+    }
+    return { received: [], nextMs: CLOSED_MS };
   }
 
   /** What cannot be read becomes a dead letter here, and the others go on. */
@@ -122,7 +179,7 @@ export class RedisConsumer implements Consumer {
       try {
         const delivery = toDelivery(one, queue);
         deliveries.push(delivery);
-        this.#held.set(one.tag.id, delivery);
+        this.#held.set(one.tag.key, delivery);
       } catch (error) {
         unreadable.push({
           lease: { queue, tag: one.tag },
@@ -141,12 +198,8 @@ export class RedisConsumer implements Consumer {
 
   async #settle(deliveries: readonly Delivery[], settlement: Settlement): Promise<ItemFailure[]> {
     const failures = await this.#messages.settle(deliveries, settlement);
-    // Settled or lost, it is no longer held; unless it came to this consumer again in the meantime.
-    for (const { tag } of deliveries) {
-      const { id, token } = asTag(tag);
-      const held = this.#held.get(id);
-      if (held && asTag(held.tag).token === token) this.#held.delete(id);
-    }
+    // Settled or lost, it is no longer held.
+    for (const { tag } of deliveries) this.#held.delete(asTag(tag).key);
     return failures;
   }
 }

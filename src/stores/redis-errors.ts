@@ -1,4 +1,4 @@
-import { ConfigError, LovageError, StoreCorruptError, StoreError, StoreReadOnlyError } from '../errors.ts';
+import { ConfigError, LovageError, StoreCorruptError, StoreError } from '../errors.ts';
 
 /** Says in Lovage's words what Redis, ioredis or the network raised. Errors of ours come back as they are. */
 export function redisError(error: unknown, url: string): Error {
@@ -13,6 +13,11 @@ export function redisError(error: unknown, url: string): Error {
 /** Whether the same start cannot succeed later, so that waiting for the server makes no sense. */
 export function isPermanent(error: Error): boolean {
   return error instanceof LovageError && !error.retryable;
+}
+
+/** Whether Redis refused it because maxmemory is reached. */
+export function isOutOfMemory(error: unknown): boolean {
+  return error instanceof LovageError && error.cause instanceof Error && error.cause.message.startsWith('OOM');
 }
 
 type Maker = (url: string, cause: Error) => LovageError;
@@ -42,8 +47,11 @@ const byReply: Record<string, Maker | undefined> = {
   ASK: cluster,
   CROSSSLOT: cluster,
   CLUSTERDOWN: cluster,
+  // It was a master when we began, and may be one again: no reason to give up what is at work.
   READONLY: (url, cause) =>
-    new StoreReadOnlyError(`${url} is a read-only replica: connect to its master, or through sentinel://`, { cause }),
+    new StoreError(`${url} has become a read-only replica: make it the master again, or connect through sentinel://`, {
+      cause,
+    }),
   OOM: (url, cause) =>
     new StoreError(
       `${url} has no memory left (maxmemory is reached, with a policy that evicts nothing, as a queue needs it): raise maxmemory, or let workers drain the queues`,

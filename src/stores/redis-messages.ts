@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import type { Delivery, Lease, Outgoing, QueueDepth } from '../contracts/broker.ts';
 import type { ItemFailure } from '../contracts/common.ts';
 import { ConfigError, LeaseLostError } from '../errors.ts';
@@ -8,18 +7,19 @@ import { decodeEnvelope, encodeEnvelope } from '../wire/envelope.ts';
 import type { WireMessage } from '../wire/message.ts';
 import type { RedisCommand, RedisStore } from './redis.ts';
 import type { RedisLayout } from './redis-layout.ts';
-import { type RedisScripts, redisScripts } from './redis-scripts.ts';
+import { keyIn, newBatchName, type RedisScripts, redisScripts } from './redis-scripts.ts';
 import { redisOptions } from './redis-url.ts';
 
 /** Most messages that one script takes: Lua has a bound for the arguments of a call, and a server one thread. */
 export const MAX_BATCH = 1000;
 
+/** Most bytes of envelopes in one batch, unless one message alone has more: it is in the memory of the worker as a whole. */
+export const MAX_BATCH_BYTES = 8 * 1024 * 1024;
+
 /** What identifies a delivery to the scripts. */
 export interface Tag {
-  /** kombu's delivery_tag: stays with the message over all its deliveries. */
-  readonly id: string;
-  /** Differs with every delivery, so that a holder from before is told apart. */
-  readonly token: string;
+  /** The key under which it is held; each delivery has another, so that a holder from before is told apart. */
+  readonly key: string;
   /** The list it came from, and goes back to. */
   readonly list: string;
 }
@@ -36,6 +36,9 @@ export type Settlement =
   | { readonly what: 'release'; readonly delayMs: number }
   | { readonly what: 'reject'; readonly reasons: readonly string[]; readonly attempts: readonly number[] }
   | { readonly what: 'defer'; readonly dueAt: readonly number[] };
+
+/** What the receive script answers. */
+type ReceiveReply = readonly [nextMs?: string, runs?: readonly (string | number)[], envelopes?: readonly string[]];
 
 const SWEEP_MS = 30_000;
 
@@ -58,6 +61,8 @@ export class RedisMessages {
     this.#scripts = redisScripts(layout, {
       visibilityMs,
       restoreLimit: options.unackedRestoreLimit ?? redisOptions.unackedRestoreLimit.default,
+      maxBatch: MAX_BATCH,
+      maxBytes: MAX_BATCH_BYTES,
     });
   }
 
@@ -102,32 +107,37 @@ export class RedisMessages {
       parked.length > 0 ? this.#store.script(this.#scripts.park, parked) : undefined,
     ]);
     if (!replies.some((reply) => reply instanceof Error)) for (const queue of unknown) this.#known.add(queue);
-    const wake = new Set<string>();
-    [...lists.values()].forEach(({ envelopes, indexes, queue }, i) => {
+    const filled = new Map<string, string>();
+    [...lists].forEach(([list, { envelopes, indexes, queue }], i) => {
       const reply = replies[before + i];
       if (reply instanceof Error) for (const index of indexes) failures.push({ index, error: reply });
       // Nobody waits for a list in which there was something: who had found it empty was told then.
-      else if (reply === envelopes.length) wake.add(queue);
+      else if (reply === envelopes.length) filled.set(list, queue);
     });
-    this.#wake(wake);
+    this.#wake(filled);
     return failures;
   }
 
-  /** Takes up to `max` messages. Where there are none it says when to look again, as far as the store knows. */
+  /** Takes up to `max` messages. `nextMs` says when to look again, as far as the store knows: 0 where there may be more. */
   async receive(
     queues: readonly string[],
     max: number,
     leaseMs: number,
   ): Promise<{ received: Received[]; nextMs: number }> {
-    const token = randomBytes(9).toString('base64url');
+    const batch = newBatchName();
     const now = performance.now();
     const sweep = now >= this.#sweepAt;
     if (sweep) this.#sweepAt = now + this.#sweepMs;
-    const args = [Math.min(max, MAX_BATCH), leaseMs, token, sweep ? '1' : '0', ...queues];
-    const [next = '', ...flat] = (await this.#store.script(this.#scripts.receive, args)) as string[];
+    const args = [Math.min(max, MAX_BATCH), leaseMs, batch, sweep ? '1' : '0', ...queues];
+    const reply = (await this.#store.script(this.#scripts.receive, args)) as ReceiveReply;
+    const [next = '', runs = [], envelopes = []] = reply;
     const received: Received[] = [];
-    for (let i = 0; i + 2 < flat.length; i += 3) {
-      received.push({ tag: { id: flat[i] ?? '', token, list: flat[i + 1] ?? '' }, envelope: flat[i + 2] ?? '' });
+    for (let run = 0; run < runs.length; run += 2) {
+      const list = String(runs[run]);
+      for (let left = Number(runs[run + 1]); left > 0; left -= 1) {
+        const place = received.length;
+        received.push({ tag: { key: keyIn(batch, place + 1), list }, envelope: envelopes[place] ?? '' });
+      }
     }
     // What Python workers hold is looked at in the sweep only.
     const sweepMs = this.#sweepAt - performance.now();
@@ -142,9 +152,12 @@ export class RedisMessages {
 
   settle(leases: readonly Lease[], settlement: Settlement): Promise<ItemFailure[]> {
     return inSlices(leases, { maxItems: MAX_BATCH }, async (slice, from) => {
+      if (settlement.what === 'ack') {
+        return this.#lost(slice, await this.#store.script(this.#scripts.ack, slice.map(keyOf)));
+      }
       const args = slice.flatMap(({ tag }, i) => {
-        const { id, token, list } = asTag(tag);
-        return [id, token, list, extra(settlement, from + i)];
+        const { key, list } = asTag(tag);
+        return [key, list, extra(settlement, from + i)];
       });
       return this.#lost(slice, await this.#store.script(this.#scripts.settle, [settlement.what, ...args]));
     });
@@ -152,11 +165,7 @@ export class RedisMessages {
 
   extend(leases: readonly Lease[], leaseMs: number): Promise<ItemFailure[]> {
     return inSlices(leases, { maxItems: MAX_BATCH }, async (slice) => {
-      const args = slice.flatMap(({ tag }) => {
-        const { id, token, list } = asTag(tag);
-        return [id, token, list];
-      });
-      return this.#lost(slice, await this.#store.script(this.#scripts.extend, [leaseMs, ...args]));
+      return this.#lost(slice, await this.#store.script(this.#scripts.extend, [leaseMs, ...slice.map(keyOf)]));
     });
   }
 
@@ -215,10 +224,11 @@ export class RedisMessages {
     return [...unknown];
   }
 
-  #wake(queues: ReadonlySet<string>): void {
-    for (const queue of queues) {
+  /** `lists` with their queues. */
+  #wake(lists: ReadonlyMap<string, string>): void {
+    for (const [list, queue] of lists) {
       // Only a hint: who misses it looks by itself a little later.
-      this.#store.command('PUBLISH', this.layout.wakeChannel(queue), '').catch(() => {});
+      this.#store.command('PUBLISH', this.layout.wakeChannel(queue), list).catch(() => {});
     }
   }
 
@@ -286,10 +296,12 @@ function deliveriesBefore(envelope: string): number {
   return counted ? Number(counted[1]) : 1;
 }
 
-function extra(settlement: Settlement, i: number): string | number {
+function keyOf({ tag }: Lease): string {
+  return asTag(tag).key;
+}
+
+function extra(settlement: Exclude<Settlement, { what: 'ack' }>, i: number): string | number {
   switch (settlement.what) {
-    case 'ack':
-      return '';
     case 'release':
       return settlement.delayMs;
     case 'reject':
@@ -301,8 +313,8 @@ function extra(settlement: Settlement, i: number): string | number {
 
 /** The tag of a delivery, checked: it may come from another process. */
 export function asTag(tag: unknown): Tag {
-  const { id, token, list } = Object(tag);
-  if (typeof id === 'string' && typeof token === 'string' && typeof list === 'string') return { id, token, list };
+  const { key, list } = Object(tag);
+  if (typeof key === 'string' && typeof list === 'string') return { key, list };
   throw new ConfigError('expected the tag of a delivery of a redis broker, got another value');
 }
 

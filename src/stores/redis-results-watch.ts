@@ -18,6 +18,8 @@ export class RedisWatch {
   readonly #store: RedisStore;
   readonly #results: RedisResults;
   readonly #list = new WatchList<ResultRecord>();
+  /** Tasks whose channels are subscribed to. */
+  readonly #subscribed = new Set<string>();
   readonly #closed = new AbortController();
   #client: Redis | undefined;
   #finished: ResultRecord[] = [];
@@ -49,12 +51,11 @@ export class RedisWatch {
   }
 
   #connect(): Redis {
-    const client = this.#store.openClient('results');
+    const client = this.#store.openListener('results');
     client.on('messageBuffer', (channel: Buffer, document: Buffer) => {
       const taskId = this.#results.taskOf(channel.toString());
       if (this.#list.has(taskId)) this.#tell(toRecord(taskId, document));
-      // The end of listening did not reach the server, or is on its way.
-      else void this.#unsubscribe([taskId]);
+      // Otherwise the end of listening is on its way to the server.
     });
     client.once('ready', () => client.on('ready', () => void this.#catchUp(client)));
     return client;
@@ -66,6 +67,7 @@ export class RedisWatch {
     if (client.status !== 'ready') await whenReady(client, location, location.connectTimeoutMs);
     for (let from = 0; from < taskIds.length; from += PAGE) {
       const page = taskIds.slice(from, from + PAGE);
+      for (const id of page) this.#subscribed.add(id);
       await client.subscribe(...page.map((id) => this.#results.keyOf(id)));
       for (const record of await this.#results.fetchMany(page)) if (record) this.#tell(record);
     }
@@ -101,10 +103,12 @@ export class RedisWatch {
 
   /** Stops listening for those of these tasks that nobody waits for any more. */
   async #unsubscribe(taskIds: readonly string[]): Promise<void> {
-    const unwatched = taskIds.filter((id) => !this.#list.has(id)).map((id) => this.#results.keyOf(id));
+    // Each once: several waits may end with the same result.
+    const unwatched = taskIds.filter((id) => !this.#list.has(id) && this.#subscribed.delete(id));
     for (let from = 0; from < unwatched.length; from += PAGE) {
+      const page = unwatched.slice(from, from + PAGE).map((id) => this.#results.keyOf(id));
       // Where the connection is gone, so are its subscriptions.
-      await this.#client?.unsubscribe(...unwatched.slice(from, from + PAGE)).catch(() => {});
+      await this.#client?.unsubscribe(...page).catch(() => {});
     }
   }
 }

@@ -1,6 +1,7 @@
 import { isFinished, type ResultRecord } from '../contracts/backend.ts';
 import type { RedisStore } from './redis.ts';
-import { STORE_MANY } from './redis-results-scripts.ts';
+import { isOutOfMemory } from './redis-errors.ts';
+import { STORE_MANY, STORE_MANY_ANYWAY } from './redis-results-scripts.ts';
 import { asDocument, stateOf } from './redis-results-state.ts';
 
 /** Keys read or deleted by one command. */
@@ -40,7 +41,13 @@ export class RedisResults {
     for (const { taskId, state, document } of records) {
       args.push(this.keyOf(taskId), isFinished(state) ? state : '', toArgument(document));
     }
-    await this.#store.script(STORE_MANY, args);
+    try {
+      await this.#store.script(STORE_MANY, args);
+    } catch (error) {
+      // A result lets its message go, which frees more than it takes: without it nobody could drain a full Redis.
+      if (!isOutOfMemory(error) || !records.some(({ state }) => isFinished(state))) throw error;
+      await this.#store.script(STORE_MANY_ANYWAY, args);
+    }
   }
 
   async fetchMany(taskIds: readonly string[]): Promise<(ResultRecord | undefined)[]> {

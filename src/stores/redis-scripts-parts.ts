@@ -31,6 +31,17 @@ local function wake(queue) redis.call('PUBLISH', WAKE .. queue, '') end
 -- When kombu shall count our holding from: never so that it ends before our lease does.
 local function seenAt(now, lease) return string.format('%.3f', math.max(now, now + lease - VISIBILITY) / 1000) end
 
+-- Whether envelopes can be pushed there. Nothing is taken from its place before that is known: a script that fails in
+-- the middle is not undone.
+local function isOpen(list)
+  local type = redis.call('TYPE', P .. list).ok
+  return type == 'list' or type == 'none'
+end
+
+-- At maxmemory Redis refuses a script whose first write takes memory. What only moves messages begins with a write of
+-- nothing.
+local function mayGrow() redis.call('ZREM', LEASES, '') end
+
 -- Pushes { list = { envelopes } } in their order, and tells who waits.
 local function pushAll(command, byList)
   for list, envelopes in pairs(byList) do
@@ -133,22 +144,66 @@ local function moveDue(now)
     local parked = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, LIMIT)
     local ready = {}
     for _, one in ipairs(parked) do add(ready, listOf(queue, string.sub(one, 1, 1)), string.sub(one, 2)) end
-    if #parked > 0 then redis.call('ZREMRANGEBYRANK', key, 0, #parked - 1) end
-    pushAll('LPUSH', ready)
-    local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
-    if first[1] then redis.call('ZADD', DUE, first[2], queue) else redis.call('ZREM', DUE, queue) end
+    local open = true
+    for list in pairs(ready) do open = open and isOpen(list) end
+    if open then
+      if #parked > 0 then redis.call('ZREMRANGEBYRANK', key, 0, #parked - 1) end
+      pushAll('LPUSH', ready)
+      local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+      if first[1] then redis.call('ZADD', DUE, first[2], queue) else redis.call('ZREM', DUE, queue) end
+    else
+      mayGrow()
+      redis.call('ZADD', DUE, exact(now + CLOSED_MS), queue)
+    end
+  end
+end
+`;
+
+/**
+ * Who holds what. A message is held under a key of its own for each delivery: the name of the batch in which it was
+ * taken, and its place in it. So whoever knows the key holds the message, for as long as the key is there. A batch has
+ * one lease; a message that is renewed gets one to itself.
+ */
+export const HELD = `
+local function batchOf(key) return string.sub(key, 1, BATCH_NAME) end
+
+local function keyIn(batch, place) return batch .. string.format('-%04d', place) end
+
+-- Tells which of the keys are held, and the positions of the others. A key counts once.
+local function held(keys)
+  local since = redis.call('ZMSCORE', INDEX, unpack(keys))
+  local mine, lost, seen = {}, {}, {}
+  for i, key in ipairs(keys) do
+    if since[i] and not seen[key] then mine[#mine + 1] = i else lost[#lost + 1] = i - 1 end
+    seen[key] = true
+  end
+  return mine, lost
+end
+
+local function forget(keys)
+  redis.call('HDEL', UNACKED, unpack(keys))
+  redis.call('ZREM', INDEX, unpack(keys))
+  redis.call('ZREM', LEASES, unpack(keys))
+  local counts = {}
+  for _, key in ipairs(keys) do
+    local batch = batchOf(key)
+    counts[batch] = (counts[batch] or 0) + 1
+  end
+  for batch, count in pairs(counts) do
+    local left = tonumber(redis.call('HGET', BATCHES, batch) or nil)
+    if left and left > count then
+      redis.call('HINCRBY', BATCHES, batch, -count)
+    elseif left then
+      redis.call('HDEL', BATCHES, batch)
+      redis.call('ZREM', LEASES, batch)
+    end
   end
 end
 `;
 
 /** Giving back what dead holders had. */
 export const RESTORE = `
-local function forget(tag)
-  redis.call('ZREM', LEASES, tag)
-  redis.call('HDEL', HOLDERS, tag)
-end
-
--- The list of a message that a Python worker held; nothing where only Python can tell.
+-- The list that a message is of; nothing where only Python can tell.
 local function listOfRecord(record)
   local exchange, key = string.match(record, ',%s*"([^"]*)",%s*"([^"]*)"%]$')
   if not exchange then return end
@@ -170,72 +225,62 @@ local function listOfRecord(record)
   return listOf(queue, step)
 end
 
--- Gives back what dead holders had, the oldest to be next.
-local function restore(tags, listFor)
-  local byList = {}
-  for i = #tags, 1, -1 do
-    local tag = tags[i]
-    local record = redis.call('HGET', UNACKED, tag)
-    local list = listFor(tag, record)
-    local envelope = list and unwrap(record, (split(list)))
-    if envelope then
-      add(byList, list, asRedelivered(envelope))
-      redis.call('HDEL', UNACKED, tag)
-      redis.call('ZREM', INDEX, tag)
-    elseif not record then
-      redis.call('ZREM', INDEX, tag)
+-- Gives messages back, the first to be next. What has no list to go to is looked at again later.
+local function restore(keys, now)
+  local byList, gone = {}, {}
+  for i = #keys, 1, -1 do
+    local record = redis.call('HGET', UNACKED, keys[i])
+    local list = record and listOfRecord(record)
+    if list and not isOpen(list) then
+      mayGrow()
+      redis.call('ZADD', LEASES, exact(now + CLOSED_MS), keys[i])
+      list = nil
     end
-    forget(tag)
+    local envelope = list and unwrap(record, (split(list)))
+    if envelope then add(byList, list, asRedelivered(envelope)) end
+    if envelope or not record then gone[#gone + 1] = keys[i] end
   end
+  if #gone > 0 then forget(gone) end
   pushAll('RPUSH', byList)
 end
 
-local function restoreLeases(now)
-  local ended = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'WITHSCORES', 'LIMIT', 0, LIMIT)
-  if #ended == 0 then return end
-  local tags, ends = {}, {}
-  for i = 1, #ended, 2 do
-    tags[#tags + 1] = ended[i]
-    ends[ended[i]] = tonumber(ended[i + 1])
+-- Ends the lease of a batch, and adds to the keys those of its messages that have none to themselves.
+local function endBatch(batch, keys)
+  local left, from = tonumber(redis.call('HGET', BATCHES, batch)), 1
+  while left > 0 and from <= MAX_BATCH do
+    local some = {}
+    for i = from, from + 99 do some[#some + 1] = keyIn(batch, i) end
+    local since = redis.call('ZMSCORE', INDEX, unpack(some))
+    local renewed = redis.call('ZMSCORE', LEASES, unpack(some))
+    for i, key in ipairs(some) do
+      if since[i] then
+        left = left - 1
+        if not renewed[i] then keys[#keys + 1] = key end
+      end
+    end
+    from = from + 100
   end
-  restore(tags, function(tag, record)
-    local since = redis.call('ZSCORE', INDEX, tag)
-    -- Taken again after our lease had ended: a Python worker restored it, and one has it now.
-    if not record or not since or tonumber(since) * 1000 > ends[tag] then return end
-    local holder = redis.call('HGET', HOLDERS, tag)
-    return holder and string.match(holder, '^%S+ (.*)$')
-  end)
+  redis.call('HDEL', BATCHES, batch)
+  redis.call('ZREM', LEASES, batch)
+end
+
+local function restoreLeases(now)
+  local keys = {}
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, LIMIT)) do
+    if #keys >= LIMIT then break end
+    if redis.call('HEXISTS', BATCHES, name) == 1 then endBatch(name, keys) else keys[#keys + 1] = name end
+  end
+  for from = 1, #keys, 1000 do restore({ unpack(keys, from, math.min(from + 999, #keys)) }, now) end
 end
 
 local function restoreOthers(now)
   local before = exact((now - VISIBILITY) / 1000)
-  local tags = {}
-  for _, tag in ipairs(redis.call('ZRANGEBYSCORE', INDEX, '-inf', before, 'LIMIT', 0, LIMIT)) do
+  local keys = {}
+  for _, key in ipairs(redis.call('ZRANGEBYSCORE', INDEX, '-inf', before, 'LIMIT', 0, LIMIT)) do
     -- A lease of somebody who was told of another visibility timeout still holds.
-    if not redis.call('ZSCORE', LEASES, tag) then tags[#tags + 1] = tag end
+    local lease = redis.call('ZMSCORE', LEASES, key, batchOf(key))
+    if not lease[1] and not lease[2] then keys[#keys + 1] = key end
   end
-  if #tags > 0 then restore(tags, function(_, record) return record and listOfRecord(record) end) end
-end
-`;
-
-/** Who holds what. */
-export const HELD = `
--- Reads tag, token and list of each message from ARGV; what is not held by that token is lost.
-local function held(from, width)
-  local tags, lost, mine = {}, {}, {}
-  for i = from, #ARGV, width do tags[#tags + 1] = ARGV[i] end
-  local holders = redis.call('HMGET', HOLDERS, unpack(tags))
-  local since = redis.call('ZMSCORE', INDEX, unpack(tags))
-  local seen = {}
-  for i, tag in ipairs(tags) do
-    local at = from + (i - 1) * width
-    if since[i] and holders[i] == ARGV[at + 1] .. ' ' .. ARGV[at + 2] and not seen[tag] then
-      mine[#mine + 1] = at
-    else
-      lost[#lost + 1] = i - 1
-    end
-    seen[tag] = true
-  end
-  return mine, lost
+  if #keys > 0 then restore(keys, now) end
 end
 `;

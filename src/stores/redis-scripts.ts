@@ -1,21 +1,47 @@
+import { randomBytes } from 'node:crypto';
 import { RedisScript } from './redis.ts';
 import type { RedisLayout } from './redis-layout.ts';
 import { COMMON, HELD, LETTERS, PARK, RESTORE, TEXT } from './redis-scripts-parts.ts';
+
+/** Where a key of another type stands in the way of messages, they are tried again after this. */
+export const CLOSED_MS = 1000;
+
+/** Ends the error of such a key. */
+export const NO_LIST = ' is no list';
+
+/** Characters of the name of a batch: 9 random bytes as base64. */
+const BATCH_NAME_LENGTH = 12;
+
+/** A name for the messages that one receive will take. */
+export function newBatchName(): string {
+  return randomBytes((BATCH_NAME_LENGTH / 4) * 3).toString('base64url');
+}
+
+/** The key under which a message of a batch is held; `place` counts from 1. The scripts write it the same way. */
+export function keyIn(batch: string, place: number): string {
+  return `${batch}-${String(place).padStart(4, '0')}`;
+}
 
 /** What the scripts take for granted, besides the layout. */
 export interface ScriptSettings {
   readonly visibilityMs: number;
   /** Most messages that one call gives back or moves. */
   readonly restoreLimit: number;
+  /** Most messages that one call takes. */
+  readonly maxBatch: number;
+  /** Most bytes of envelopes that one call takes, unless its first message alone has more. */
+  readonly maxBytes: number;
 }
 
 /** The steps that must happen whole or not at all. */
 export interface RedisScripts {
-  /** max, lease, token, sweep, queues... -> delay until the next look is due, then tag, list, envelope of each message */
+  /** max, lease, batch, sweep, queues... -> ms after which to look again (or '' where nothing tells), [list, how many, ...], [envelopes] */
   readonly receive: RedisScript;
-  /** what, then tag, token, list, extra of each message -> positions of those that are lost */
+  /** keys... -> positions of those that are lost */
+  readonly ack: RedisScript;
+  /** what, then key, list, extra of each message -> positions of those that are lost */
   readonly settle: RedisScript;
-  /** lease, then tag, token, list of each message -> positions of those that are lost */
+  /** lease, keys... -> positions of those that are lost */
   readonly extend: RedisScript;
   /** delay, list, envelope of each message */
   readonly park: RedisScript;
@@ -33,16 +59,20 @@ export function redisScripts(layout: RedisLayout, settings: ScriptSettings): Red
 local P, SEP = ${quote(layout.prefix)}, ${quote(layout.sep)}
 local STEPS = {${layout.steps.join(', ')}}
 local UNACKED, INDEX = ${quote(layout.unacked)}, ${quote(layout.unackedIndex)}
-local LEASES, HOLDERS, DUE = ${['leases', 'holders', 'due'].map((name) => quote(layout.own(name))).join(', ')}
+local LEASES, BATCHES, DUE = ${['leases', 'batches', 'due'].map((name) => quote(layout.own(name))).join(', ')}
 local DELAYED, DEAD = ${quote(layout.own('delayed:'))}, ${quote(layout.own('dead'))}
 local QUEUES, BINDING = ${quote(layout.own('queues'))}, ${quote(layout.binding(''))}
 local WAKE = ${quote(layout.wakeChannel(''))}
 local VISIBILITY, LIMIT = ${settings.visibilityMs}, ${settings.restoreLimit}
+local CLOSED_MS, NO_LIST = ${CLOSED_MS}, ${quote(NO_LIST)}
+local MAX_BATCH, MAX_BYTES = ${settings.maxBatch}, ${settings.maxBytes}
+local BATCH_NAME = ${BATCH_NAME_LENGTH}
 `;
   const script = (body: string, ...parts: string[]) =>
     new RedisScript([constants, COMMON, ...parts, body].join('\n').replace(/^ *--.*\n/gm, ''));
   return {
-    receive: script(RECEIVE, TEXT, LETTERS, PARK, RESTORE),
+    receive: script(RECEIVE, TEXT, LETTERS, PARK, HELD, RESTORE),
+    ack: script(ACK, HELD),
     settle: script(SETTLE, TEXT, LETTERS, PARK, HELD),
     extend: script(EXTEND, HELD),
     park: script(PARK_MANY, PARK),
@@ -59,11 +89,16 @@ function quote(text: string): string {
 }
 
 const RECEIVE = `
-local max, lease, token, sweep = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local max, lease, batch, sweep = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local now = clock()
 moveDue(now)
 restoreLeases(now)
 if sweep == '1' then restoreOthers(now) end
+
+-- What is wrong with these must be known before anything is taken out of its list.
+redis.call('HLEN', UNACKED)
+redis.call('ZCARD', INDEX)
+redis.call('HLEN', BATCHES)
 
 local lists, envelopes, problem = {}, {}, nil
 for _, step in ipairs(STEPS) do
@@ -75,7 +110,7 @@ for _, step in ipairs(STEPS) do
       local count = math.min(share, max - #envelopes)
       local popped = count > 0 and redis.pcall('RPOP', P .. list, count)
       if popped and popped.err then
-        problem = 'WRONGTYPE the key ' .. P .. list .. ' is no list'
+        problem = 'WRONGTYPE the key ' .. P .. list .. NO_LIST
         if not string.find(popped.err, 'WRONGTYPE', 1, true) then problem = popped.err end
       elseif popped then
         for _, envelope in ipairs(popped) do
@@ -89,120 +124,114 @@ for _, step in ipairs(STEPS) do
   end
 end
 
-if #envelopes == 0 then
-  if problem then return redis.error_reply(problem) end
+if #envelopes == 0 and problem then return redis.error_reply(problem) end
+-- Where there may be more, it is to be looked for at once.
+local next = '0'
+if #envelopes < max then
   local due = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
   local ends = redis.call('ZRANGE', LEASES, 0, 0, 'WITHSCORES')[2]
   local first = math.min(tonumber(due) or math.huge, tonumber(ends) or math.huge)
-  return { first < math.huge and exact(math.max(0, math.ceil(first - now))) or '' }
+  next = first < math.huge and exact(math.max(0, math.ceil(first - now))) or ''
 end
 
--- Every message needs a tag of its own. Foreign ones may have none, or one that is in use.
-local tags = {}
-for i, envelope in ipairs(envelopes) do
-  tags[i] = string.match(envelope, '.*"delivery_tag"%s*:%s*"([^"\\\\]+)"') or ''
+-- What would be too much to carry goes back, the first to be next. The first of all goes out, whatever its size.
+local bytes, carried = #(envelopes[1] or ''), 1
+while envelopes[carried + 1] and bytes + #envelopes[carried + 1] <= MAX_BYTES do
+  carried = carried + 1
+  bytes = bytes + #envelopes[carried]
 end
-local taken, seen = redis.call('ZMSCORE', INDEX, unpack(tags)), {}
-local good, records, holders, reply = {}, {}, {}, { '' }
-local since, untilWhen = seenAt(now, lease), exact(now + lease)
-local endings, tokens = {}, {}
-for _, list in ipairs(lists) do
-  if not tokens[list] then endings[list], tokens[list] = ending((split(list))), token .. ' ' .. list end
+for i = #envelopes, carried + 1, -1 do
+  redis.call('RPUSH', P .. lists[i], envelopes[i])
+  envelopes[i] = nil
+  next = '0'
 end
+
+local good, keys, records, runs = {}, {}, {}, {}
+local since, endings = seenAt(now, lease), {}
 for i, envelope in ipairs(envelopes) do
-  local tag, list = tags[i], lists[i]
-  local sound = true
-  if tag == '' then
-    local parsed, value = pcall(cjson.decode, envelope)
-    sound = parsed and type(value) == 'table' and string.find(envelope, '^%s*{') ~= nil
-    if sound then
-      tag = token .. '-' .. i
-      local _, at = string.find(envelope, '"properties"%s*:%s*{')
-      if at then
-        envelope = insert(envelope, at, '"delivery_tag": "' .. tag .. '"')
-      else
-        _, at = string.find(envelope, '^%s*{')
-        envelope = insert(envelope, at, '"properties": {"delivery_tag": "' .. tag .. '"}')
-      end
-    end
-  elseif taken[i] or seen[tag] then
-    local _, at = string.find(envelope, '.*"delivery_tag"%s*:%s*"')
-    envelope = string.sub(envelope, 1, at) .. token .. '-' .. i .. string.sub(envelope, at + #tag + 1)
-    tag = token .. '-' .. i
-  end
-  if sound then
-    seen[tag] = true
-    good[#good + 1] = tag
-    local n = #records
-    records[n + 1], records[n + 2] = tag, '[' .. envelope .. endings[list]
-    holders[n + 1], holders[n + 2] = tag, tokens[list]
-    n = #reply
-    reply[n + 1], reply[n + 2], reply[n + 3] = tag, list, envelope
+  local list = lists[i]
+  -- What is broken further on is found by whoever reads it.
+  if string.find(envelope, '^%s*{') then
+    if not endings[list] then endings[list] = ending((split(list))) end
+    good[#good + 1] = envelope
+    local key, n = keyIn(batch, #good), #records
+    keys[#good] = key
+    records[n + 1], records[n + 2] = key, '[' .. envelope .. endings[list]
+    n = #runs
+    if runs[n - 1] == list then runs[n] = runs[n] + 1 else runs[n + 1], runs[n + 2] = list, 1 end
   else
     bury(now, list, envelope, 'not a message: expected the JSON object of an envelope', 0)
   end
 end
 if #good > 0 then
-  local index, leases = {}, {}
-  -- Backwards: a small sorted set is searched from its beginning, where tags that grow with time then find their place.
-  for i = #good, 1, -1 do
+  local index = {}
+  -- Backwards: a small sorted set is searched from its beginning.
+  for i = #keys, 1, -1 do
     local n = #index
-    index[n + 1], index[n + 2] = since, good[i]
-    leases[n + 1], leases[n + 2] = untilWhen, good[i]
+    index[n + 1], index[n + 2] = since, keys[i]
   end
   redis.call('HSET', UNACKED, unpack(records))
   redis.call('ZADD', INDEX, unpack(index))
-  redis.call('ZADD', LEASES, unpack(leases))
-  redis.call('HSET', HOLDERS, unpack(holders))
+  redis.call('ZADD', LEASES, exact(now + lease), batch)
+  redis.call('HSET', BATCHES, batch, #good)
 end
-return reply
+return { next, runs, good }
+`;
+
+const ACK = `
+local mine, lost = held(ARGV)
+if #lost == 0 then
+  forget(ARGV)
+elseif #mine > 0 then
+  local keys = {}
+  for i, at in ipairs(mine) do keys[i] = ARGV[at] end
+  forget(keys)
+end
+return lost
 `;
 
 const SETTLE = `
-local what = ARGV[1]
-local mine, lost = held(2, 4)
+local what, given = ARGV[1], {}
+for at = 2, #ARGV, 3 do given[#given + 1] = ARGV[at] end
+local mine, lost = held(given)
 if #mine == 0 then return lost end
-local tags = {}
-for i, at in ipairs(mine) do tags[i] = ARGV[at] end
+mayGrow()
+local keys = {}
+for i, at in ipairs(mine) do keys[i] = given[at] end
 
-if what ~= 'ack' then
-  local now, released = clock(), {}
-  local records = redis.call('HMGET', UNACKED, unpack(tags))
-  -- Backwards: what comes first is to be next.
-  for i = #mine, 1, -1 do
-    local list, extra = ARGV[mine[i] + 2], ARGV[mine[i] + 3]
-    local envelope = records[i] and unwrap(records[i], (split(list)))
-    if not envelope then
-      lost[#lost + 1] = (mine[i] - 2) / 4
-    elseif what == 'release' then
-      if tonumber(extra) > 0 then park(list, envelope, now + tonumber(extra)) else add(released, list, envelope) end
-    elseif what == 'defer' then
-      park(list, asNew(envelope), tonumber(extra))
-    else
-      local attempt, reason = string.match(extra, '^(%d+) (.*)$')
-      bury(now, list, envelope, reason, attempt)
-    end
+local now, released = clock(), {}
+local records = redis.call('HMGET', UNACKED, unpack(keys))
+-- Backwards: what comes first is to be next.
+for i = #mine, 1, -1 do
+  local list, extra = ARGV[3 * mine[i]], ARGV[3 * mine[i] + 1]
+  local envelope = records[i] and unwrap(records[i], (split(list)))
+  if not envelope then
+    lost[#lost + 1] = mine[i] - 1
+  elseif what == 'release' then
+    local delay = isOpen(list) and tonumber(extra) or math.max(CLOSED_MS, tonumber(extra))
+    if delay > 0 then park(list, envelope, now + delay) else add(released, list, envelope) end
+  elseif what == 'defer' then
+    park(list, asNew(envelope), tonumber(extra))
+  else
+    local attempt, reason = string.match(extra, '^(%d+) (.*)$')
+    bury(now, list, envelope, reason, attempt)
   end
-  pushAll('RPUSH', released)
-  if sooner then wake('') end
 end
-
-redis.call('HDEL', UNACKED, unpack(tags))
-redis.call('ZREM', INDEX, unpack(tags))
-redis.call('ZREM', LEASES, unpack(tags))
-redis.call('HDEL', HOLDERS, unpack(tags))
+forget(keys)
+pushAll('RPUSH', released)
+if sooner then wake('') end
 return lost
 `;
 
 const EXTEND = `
-local lease = tonumber(ARGV[1])
-local mine, lost = held(2, 3)
+local lease, given = tonumber(ARGV[1]), { unpack(ARGV, 2) }
+local mine, lost = held(given)
 if #mine == 0 then return lost end
-local now = clock()
-local ends, seen = {}, {}
+mayGrow()
+local now, ends, seen = clock(), {}, {}
 for i, at in ipairs(mine) do
-  ends[2 * i - 1], ends[2 * i] = exact(now + lease), ARGV[at]
-  seen[2 * i - 1], seen[2 * i] = seenAt(now, lease), ARGV[at]
+  ends[2 * i - 1], ends[2 * i] = exact(now + lease), given[at]
+  seen[2 * i - 1], seen[2 * i] = seenAt(now, lease), given[at]
 end
 redis.call('ZADD', LEASES, unpack(ends))
 redis.call('ZADD', INDEX, 'XX', unpack(seen))
@@ -220,23 +249,20 @@ if sooner then wake('') end
 
 const COUNT = `
 local now, inFlight, reply = clock(), {}, {}
-local function hold(queue) inFlight[queue] = (inFlight[queue] or 0) + 1 end
-local tags = redis.call('ZRANGE', INDEX, 0, -1)
-for from = 1, #tags, 1000 do
-  local some = { unpack(tags, from, math.min(from + 999, #tags)) }
-  for i, holder in ipairs(redis.call('HMGET', HOLDERS, unpack(some))) do
-    if holder then
-      hold((split(string.match(holder, '^%S+ (.*)$'))))
-    else
-      local record = redis.call('HGET', UNACKED, some[i])
-      local queue = record and string.match(record, ',%s*"([^"]*)"%]$')
-      if queue then hold(queue) end
-    end
+local keys = redis.call('ZRANGE', INDEX, 0, -1)
+for from = 1, #keys, 100 do
+  for _, record in ipairs(redis.call('HMGET', UNACKED, unpack(keys, from, math.min(from + 99, #keys)))) do
+    local queue = record and string.match(record, ',%s*"([^"]*)"%]$')
+    if queue then inFlight[queue] = (inFlight[queue] or 0) + 1 end
   end
 end
 for _, queue in ipairs(ARGV) do
   local ready = 0
-  for _, step in ipairs(STEPS) do ready = ready + redis.call('LLEN', P .. listOf(queue, step)) end
+  for _, step in ipairs(STEPS) do
+    -- A key of another type holds no messages.
+    local length = redis.pcall('LLEN', P .. listOf(queue, step))
+    if type(length) == 'number' then ready = ready + length end
+  end
   local due = redis.call('ZCOUNT', DELAYED .. queue, '-inf', now)
   local counts = { ready + due, inFlight[queue] or 0, redis.call('ZCARD', DELAYED .. queue) - due,
     redis.call('ZCARD', DEAD .. ':of:' .. queue) }
@@ -267,6 +293,10 @@ for i = 2, #ARGV do
   local key = DEAD .. ':letter:' .. id
   local letter = redis.call('HMGET', key, 'queue', 'list', 'envelope')
   if letter[1] then
+    if what == 'retry' and not isOpen(letter[2]) then
+      pushAll('LPUSH', again)
+      return redis.error_reply('WRONGTYPE the key ' .. P .. letter[2] .. NO_LIST)
+    end
     count = count + 1
     if what == 'retry' then add(again, letter[2], asNew(letter[3])) end
     redis.call('DEL', key)

@@ -7,9 +7,9 @@ const SAFETY_MS = 2000;
 const WATCH_SECONDS = 20;
 
 /**
- * Wakes one consumer when there may be something to receive. Three things do: a hint from whoever put something into an
- * empty queue (Lovage's processes send them); one list that is watched, the likeliest, by a blocking command that leaves
- * it as it was (so that work from Python is noticed at once); and a cheap look at all lists now and then.
+ * Wakes one consumer when there may be something to receive. Three things do: one list that is watched, the likeliest,
+ * by a blocking command that leaves it as it was (so that work from Python is noticed at once); a hint from whoever put
+ * something into another empty list (Lovage's processes send them); and a cheap look at all lists now and then.
  */
 export class RedisWake {
   readonly #store: RedisStore;
@@ -18,7 +18,8 @@ export class RedisWake {
   readonly #waiting = new Set<() => void>();
   #version = 0;
   #blocking: Redis | undefined;
-  #watching = false;
+  /** The list that is being watched. */
+  #watched: string | undefined;
   #closed = false;
 
   constructor(store: RedisStore, messages: RedisMessages) {
@@ -41,9 +42,31 @@ export class RedisWake {
     }
     for (const channel of wanted) {
       if (this.#channels.has(channel)) continue;
-      this.#channels.set(channel, await this.#store.channels.subscribe(channel, () => this.wake()));
+      this.#channels.set(channel, await this.#store.channels.subscribe(channel, (list) => this.#hint(String(list))));
     }
     if (this.#closed) await this.#unfollow();
+  }
+
+  /** Watches one list, unless one is watched already: that goes on for some seconds, and then another gets its turn. */
+  watch(list: string): void {
+    if (this.#watched !== undefined || this.#closed) return;
+    const client = this.#connected();
+    if (client.status !== 'ready') return;
+    const key = this.#messages.layout.prefix + list;
+    this.#watched = list;
+    // The server ends it in time, unless it is gone and the connection does not know it.
+    const guard = setTimeout(
+      () => client.disconnect(true),
+      WATCH_SECONDS * 1000 + this.#store.location.commandTimeoutMs,
+    );
+    client
+      .call('BLMOVE', key, key, 'RIGHT', 'RIGHT', WATCH_SECONDS)
+      .catch(() => null)
+      .then((found) => {
+        clearTimeout(guard);
+        this.#watched = undefined;
+        if (found !== null) this.wake();
+      });
   }
 
   wake(): void {
@@ -64,9 +87,9 @@ export class RedisWake {
       if (this.#version !== seen || signals.some(({ aborted }) => aborted)) return;
       const left = end - performance.now();
       if (left <= 0) return;
-      this.#watch(likeliest);
+      this.watch(likeliest);
       const wholeTime = await this.#pause(Math.min(left, SAFETY_MS), signals);
-      if (wholeTime && left > SAFETY_MS && (await this.#messages.hasSome(queues))) return;
+      if (wholeTime && left > SAFETY_MS && (await this.#messages.hasSome(queues))) this.wake();
     }
   }
 
@@ -76,6 +99,11 @@ export class RedisWake {
     this.#blocking = undefined;
     await this.#unfollow();
     this.wake();
+  }
+
+  /** The watched list needs no hint: the server tells of it by itself. */
+  #hint(list: string): void {
+    if (list === '' || list !== this.#watched) this.wake();
   }
 
   async #unfollow(): Promise<void> {
@@ -107,29 +135,5 @@ export class RedisWake {
       this.#blocking.on('ready', () => this.wake());
     }
     return this.#blocking;
-  }
-
-  /** Watches one list, unless one is watched already: that goes on for some seconds, and then the new one gets its turn. */
-  #watch(list: string): void {
-    if (this.#watching || this.#closed) return;
-    const client = this.#connected();
-    if (client.status !== 'ready') return;
-    const key = this.#messages.layout.prefix + list;
-    this.#watching = true;
-    // The server ends it in time, unless it is gone and the connection does not know it.
-    const guard = setTimeout(
-      () => client.disconnect(true),
-      WATCH_SECONDS * 1000 + this.#store.location.commandTimeoutMs,
-    );
-    client
-      .call('BLMOVE', key, key, 'RIGHT', 'RIGHT', WATCH_SECONDS)
-      .then((found) => {
-        if (found !== null) this.wake();
-      })
-      .catch(() => {})
-      .finally(() => {
-        clearTimeout(guard);
-        this.#watching = false;
-      });
   }
 }

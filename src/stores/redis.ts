@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { ConfigError } from '../errors.ts';
+import { ConfigError, StoreReadOnlyError } from '../errors.ts';
 import { loadPeer } from '../util/load-peer.ts';
 import { RedisChannels } from './redis-channels.ts';
-import { type ClientOptions, clientOptions, firstReady, type Redis, whenReady } from './redis-client.ts';
+import { type ClientOptions, clientOptions, firstReady, keepChecking, type Redis, whenReady } from './redis-client.ts';
 import { redisError } from './redis-errors.ts';
 import type { RedisLocation } from './redis-url.ts';
 
@@ -49,7 +49,7 @@ export class RedisStore {
     this.#client.on('ready', () => {
       this.#connects += 1;
     });
-    this.channels = new RedisChannels(() => this.openClient('listening'), location);
+    this.channels = new RedisChannels(() => this.openListener('listening'), location);
   }
 
   /** Grows with each new connection: what the server was told before may be gone. */
@@ -99,6 +99,15 @@ export class RedisStore {
     return client;
   }
 
+  /** One more connection, for listening: it finds out by itself when nobody is there any more. The caller disconnects it. */
+  openListener(role: string): Redis {
+    const { commandTimeoutMs } = this.location;
+    const client = this.#newClient(role, { commandTimeout: commandTimeoutMs });
+    keepChecking(client, 3 * commandTimeoutMs);
+    client.connect().catch(() => {});
+    return client;
+  }
+
   /** @internal */
   async open(): Promise<void> {
     await firstReady(this.#client, this.location);
@@ -137,9 +146,18 @@ export class RedisStore {
     if (/^cluster_enabled:1/m.test(info)) throw redisError(new Error('CLUSTERDOWN cluster mode is on'), url);
     // Removes nothing, and is refused where writes are.
     await this.command('SREM', `${keyPrefix}lovage:queues`, '').catch((error: Error) => {
-      if (!/NOPERM|WRONGTYPE/.test(String(error.cause))) throw error;
+      const reply = String(error.cause);
+      if (reply.includes('READONLY')) throw readOnly(url, error.cause);
+      if (!/NOPERM|WRONGTYPE/.test(reply)) throw error;
     });
   }
+}
+
+/** At the start it is a wrong address; later on it is a failover, which passes. */
+function readOnly(url: string, cause: unknown): StoreReadOnlyError {
+  return new StoreReadOnlyError(`${url} is a read-only replica: connect to its master, or through sentinel://`, {
+    cause,
+  });
 }
 
 interface Shared {

@@ -10,17 +10,20 @@ interface Group<T> {
   readonly failed: (error: unknown) => void;
 }
 
+/** Batches under way at once: while the store works on one, the next is made ready. */
+const MAX_UNDER_WAY = 2;
+
 /**
  * Turns single calls into batches without a timer: what is added while nothing is under way goes out at the end of the
- * current turn; what is added meanwhile goes out together when the running batch returns. So an idle caller waits for
- * nobody, and a busy one gets large batches.
+ * current turn; what is added meanwhile goes out together when the running batch returns, or as soon as it is a full
+ * batch. So an idle caller waits for nobody, and a busy one gets large batches. Batches begin in the order of the calls.
  */
 export class Batcher<T> {
   readonly #flush: (items: readonly T[]) => Promise<readonly Failure[]>;
   readonly #maxBatch: number;
   #waiting: Group<T>[] = [];
   #waitingItems = 0;
-  #running = false;
+  #underWay = 0;
 
   /** `maxBatch` bounds how many items are joined; one `addMany` of more than that stays whole. */
   constructor(flush: (items: readonly T[]) => Promise<readonly Failure[]>, maxBatch: number) {
@@ -45,16 +48,24 @@ export class Batcher<T> {
     return new Promise((done, failed) => {
       this.#waiting.push({ items, done, failed });
       this.#waitingItems += items.length;
-      if (this.#running) return;
-      this.#running = true;
       // Not at once: calls of the same turn belong together.
-      queueMicrotask(() => void this.#run());
+      if (this.#mayRun) queueMicrotask(() => this.#run());
     });
   }
 
-  async #run(): Promise<void> {
-    while (this.#waiting.length > 0) await this.#runOne(this.#take());
-    this.#running = false;
+  get #mayRun(): boolean {
+    if (this.#waiting.length === 0 || this.#underWay >= MAX_UNDER_WAY) return false;
+    return this.#underWay === 0 || this.#waitingItems >= this.#maxBatch;
+  }
+
+  #run(): void {
+    while (this.#mayRun) {
+      this.#underWay += 1;
+      void this.#runOne(this.#take()).finally(() => {
+        this.#underWay -= 1;
+        this.#run();
+      });
+    }
   }
 
   #take(): Group<T>[] {

@@ -7,6 +7,9 @@ const LAST_MS = 253_402_300_799_999;
 const ISO_TIME =
   /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?(Z|[+-]\d\d:?\d\d(?::?\d\d(?:\.\d+)?)?)?)?$/;
 
+/** What was written last: the tasks of a batch end in the same millisecond. */
+let last = { ms: Number.NaN, zone: '', text: '' };
+
 /**
  * Writes an instant the way Python writes an aware UTC datetime: `2031-01-02T03:04:05.678000+00:00`, without the
  * fraction when it is zero. `undefined` for an instant outside the years 1 to 9999, or not a number.
@@ -14,6 +17,11 @@ const ISO_TIME =
 export function formatIsoTime(epochMs: number, zone: '+00:00' | 'Z' = '+00:00'): string | undefined {
   const ms = Math.floor(epochMs);
   if (!(ms >= FIRST_MS && ms <= LAST_MS)) return undefined;
+  if (ms !== last.ms || zone !== last.zone) last = { ms, zone, text: write(ms, zone) };
+  return last.text;
+}
+
+function write(ms: number, zone: string): string {
   const text = new Date(ms).toISOString();
   const seconds = text.slice(0, 19);
   const fraction = text.slice(20, 23);

@@ -5,7 +5,7 @@ import type { PoolOutcome } from '../contracts/pool.ts';
 import { type LeaseLostError, WorkerShutdownError } from '../errors.ts';
 import { AsyncPool } from '../pools/async.ts';
 import type { Executor } from './executor.ts';
-import type { Intake } from './intake.ts';
+import type { Intake, Sorted } from './intake.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
 import type { Held, Outcome, Run } from './outcome.ts';
 import type { Settler } from './settler.ts';
@@ -36,6 +36,10 @@ export class Dispatcher {
   readonly #slots: number;
   readonly #capacity: number;
   readonly #bursts: boolean;
+  /** Deliveries that are being read. */
+  #arriving = 0;
+  /** The end of what arrived last: batches begin in the order in which they came. */
+  #begun: Promise<void> = Promise.resolve();
   #waiting: Held[] = [];
   readonly #running = new Map<string, Held>();
   /** Runs that are being acked before they begin; they have slots already. */
@@ -62,15 +66,22 @@ export class Dispatcher {
     });
   }
 
-  /** How many more messages may come. */
+  /** How many more messages may come. In a burst, one batch is fetched while the one before it is read and run. */
   room(): number {
     if (this.#suspect) return 0;
-    return Math.max(0, this.#capacity + this.#burst - this.#waiting.length - this.#ackingRuns - this.#running.size);
+    const batch = this.#capacity + this.#burst;
+    const limit = this.#burst > 0 ? 2 * batch : batch;
+    return Math.max(0, Math.min(batch, limit - this.#arriving - this.#unfinished));
+  }
+
+  /** Read, and not yet at their end. */
+  get #unfinished(): number {
+    return this.#waiting.length + this.#ackingRuns + this.#running.size;
   }
 
   /** Resolves when there is room and settlements do not lag behind (finished work would pile up in memory), or at an abort. */
   async hasRoom(signal: AbortSignal): Promise<void> {
-    const lags = () => this.#parts.settler.pending > 2 * this.#capacity + 100;
+    const lags = () => this.#parts.settler.pending > 2 * (this.#capacity + this.#burst) + 100;
     while (!signal.aborted && (this.room() === 0 || lags())) {
       const { promise, resolve } = Promise.withResolvers<void>();
       const wake = () => resolve();
@@ -88,10 +99,29 @@ export class Dispatcher {
     wake?.();
   };
 
+  /** Takes what has been delivered. Resolves when more may be asked for, as far as there is room. */
   async take(deliveries: readonly Delivery[]): Promise<void> {
-    const { leases, intake, settler, log } = this.#parts;
+    const { leases, intake } = this.#parts;
     leases.addMany(deliveries);
-    const { runs, settled } = await intake.sort(deliveries);
+    this.#arriving += deliveries.length;
+    this.#begun = this.#arrive(deliveries, intake.sort(deliveries), this.#begun);
+    if (this.#burst === 0) await this.#begun;
+  }
+
+  async #arrive(deliveries: readonly Delivery[], sorting: Promise<Sorted>, before: Promise<void>): Promise<void> {
+    const sorted = await sorting.catch((error) => {
+      this.#parts.app.logger.error({ error }, 'messages could not be read; they go back to their queues');
+      return { runs: [], settled: deliveries.map((delivery) => release(unread(delivery))) };
+    });
+    await before;
+    this.#arriving -= deliveries.length;
+    await this.#begin(sorted);
+    this.#adapt(deliveries.length >= this.#capacity);
+    this.wake();
+  }
+
+  async #begin({ runs, settled }: Sorted): Promise<void> {
+    const { settler, log } = this.#parts;
     settler.add(settled);
     for (const settlement of settled) log.settled(settlement);
     const { alone, others } = this.#quarantine(runs);
@@ -104,7 +134,6 @@ export class Dispatcher {
     this.#waiting.push(...alone);
     this.#turnEnds = performance.now() + turnMs;
     this.#start();
-    this.#adapt();
   }
 
   /**
@@ -112,6 +141,8 @@ export class Dispatcher {
    * again. So a suspect begins with nothing new beside it: either it shows what it is, or it was a bystander and ends.
    */
   #quarantine(runs: readonly Held[]): { alone: readonly Held[]; others: readonly Held[] } {
+    // What was fetched while the suspect was being read.
+    if (this.#suspect) return { alone: [], others: runs };
     const suspect = runs.find((held) => this.#isSuspect(held));
     if (!suspect) return { alone: runs, others: [] };
     this.#suspect = suspect;
@@ -131,12 +162,12 @@ export class Dispatcher {
   }
 
   /**
-   * Short tasks are taken in bursts: as long as a whole batch ends at once, the next may be twice as large, which spares
-   * trips to the store. When a batch does not, what exceeds the capacity goes back at once, for other workers to run.
+   * Short tasks are taken in bursts: as long as whole batches come and end at once, the next may be twice as large, which
+   * spares trips to the store. When one does not end, what exceeds the capacity goes back at once, for other workers.
    */
-  #adapt(): void {
-    const done = this.#waiting.length + this.#ackingRuns + this.#running.size === 0;
-    if (done && this.#bursts && performance.now() < this.#turnEnds) {
+  #adapt(wholeBatch: boolean): void {
+    const ended = this.#unfinished === 0 && performance.now() < this.#turnEnds;
+    if (ended && wholeBatch && this.#bursts) {
       this.#burst = Math.min((burstFactor - 1) * this.#slots, 2 * this.#burst + this.#slots);
       return;
     }
@@ -148,6 +179,7 @@ export class Dispatcher {
   /** From now on nothing begins; what has not begun is given back. Resolves when the pool has all that will run. */
   async close(): Promise<void> {
     this.#closed = true;
+    await this.#begun;
     this.#parts.settler.add(this.#waiting.splice(0).map(release));
     await Promise.all(this.#acking);
   }
@@ -238,4 +270,15 @@ export class Dispatcher {
 
 function release(held: Held): { held: Held; outcome: Outcome } {
   return { held, outcome: { kind: 'release' } };
+}
+
+function unread(delivery: Delivery): Held {
+  return {
+    delivery,
+    taskId: undefined,
+    message: undefined,
+    definition: undefined,
+    acked: false,
+    receivedAt: Date.now(),
+  };
 }

@@ -31,8 +31,10 @@ export class Intake {
   }
 
   async sort(deliveries: readonly Delivery[]): Promise<Sorted> {
+    // Asked before the bodies are read, so that the answer comes meanwhile.
+    const asked = this.#stored(deliveries.map(({ message }) => peekTaskId(message).id ?? ''));
     const held = await Promise.all(deliveries.map((delivery) => this.#read(delivery)));
-    const stored = await this.#stored(held);
+    const stored = await asked;
     const runs: Held[] = [];
     const settled: Settlement[] = [];
     held.forEach((one, i) => {
@@ -79,10 +81,10 @@ export class Intake {
   }
 
   /** What is stored about each task; a store in trouble is no reason to hold up work. */
-  async #stored(held: readonly Held[]): Promise<readonly (ResultRecord | undefined)[]> {
+  async #stored(taskIds: readonly string[]): Promise<readonly (ResultRecord | undefined)[]> {
     if (!this.#results.backend) return [];
     try {
-      return await this.#results.backend.fetchMany(held.map(({ taskId }) => taskId ?? ''));
+      return await this.#results.backend.fetchMany(taskIds);
     } catch (error) {
       this.#app.logger.warn({ error }, 'cannot look for revoked tasks: the result backend does not answer');
       return [];

@@ -1,13 +1,31 @@
-import type { Broker } from '../contracts/broker.ts';
+import type { Broker, Lease } from '../contracts/broker.ts';
 import { LeaseLostError } from '../errors.ts';
 import { maxTimerMs } from '../util/sleep.ts';
 
-/** A lease by a number that both sides know: `[key, queue, tag]`. */
-export type LeaseEntry = readonly [key: number, queue: string, tag: unknown];
+/**
+ * Leases that began together, by numbers that both sides know: `first` and those that follow it. `leases` is the JSON of
+ * `[queue, tag][]`: most leases end before anybody has to read it.
+ */
+export interface LeaseBundle {
+  readonly first: number;
+  readonly count: number;
+  readonly leases: string;
+}
+
+/** The bundle of some leases, numbered from `first`. */
+export function bundle(first: number, leases: readonly Lease[]): LeaseBundle {
+  const text = JSON.stringify(leases.map(({ queue, tag }) => [queue, tag]));
+  return { first, count: leases.length, leases: text };
+}
 
 export interface LeaseBookEvents {
   lost(keys: readonly number[]): void;
   failed(text: string): void;
+}
+
+/** A bundle that nobody has read yet. */
+interface Unread extends LeaseBundle {
+  readonly renewedAt: number;
 }
 
 interface Kept {
@@ -23,6 +41,7 @@ export class LeaseBook {
   readonly #leaseMs: number;
   readonly #events: LeaseBookEvents;
   readonly #kept = new Map<number, Kept>();
+  readonly #unread = new Map<number, Unread>();
   #timer: NodeJS.Timeout | undefined;
   #renewing: Promise<void> | undefined;
 
@@ -44,26 +63,30 @@ export class LeaseBook {
     renew();
   }
 
-  add(entries: readonly LeaseEntry[], renewedAt = Date.now()): void {
-    for (const [key, queue, tag] of entries) this.#kept.set(key, { key, queue, tag, renewedAt });
+  add(leases: LeaseBundle, renewedAt = Date.now()): void {
+    const unread = { ...leases, renewedAt };
+    for (let i = 0; i < leases.count; i++) this.#unread.set(leases.first + i, unread);
   }
 
   /** Resolves when no renewal of these can be under way any more. */
   async remove(keys: readonly number[]): Promise<void> {
-    for (const key of keys) this.#kept.delete(key);
+    for (const key of keys) if (!this.#unread.delete(key)) this.#kept.delete(key);
     await this.#renewing;
   }
 
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     this.#kept.clear();
+    this.#unread.clear();
     await this.#renewing;
   }
 
   async #renew(beforeRenewal: () => void): Promise<void> {
     beforeRenewal();
     const now = Date.now();
-    const due = [...this.#kept.values()].filter((lease) => now - lease.renewedAt >= this.#leaseMs / 3);
+    const isDue = ({ renewedAt }: { renewedAt: number }) => now - renewedAt >= this.#leaseMs / 3;
+    for (const unread of new Set(this.#unread.values())) if (isDue(unread)) this.#read(unread);
+    const due = [...this.#kept.values()].filter(isDue);
     if (due.length === 0) return;
     try {
       const failures = await this.#broker.extendMany(due, this.#leaseMs);
@@ -79,5 +102,13 @@ export class LeaseBook {
         `leases could not be renewed, trying again: ${error instanceof Error ? error.message : String(error)}`,
       );
     }
+  }
+
+  #read({ first, leases, renewedAt }: Unread): void {
+    const list: readonly (readonly [queue: string, tag: unknown])[] = JSON.parse(leases);
+    list.forEach(([queue, tag], i) => {
+      const key = first + i;
+      if (this.#unread.delete(key)) this.#kept.set(key, { key, queue, tag, renewedAt });
+    });
   }
 }

@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads';
 import type { Logger } from '../app/logger.ts';
 import type { Broker, Delivery } from '../contracts/broker.ts';
 import { LeaseLostError, LovageError } from '../errors.ts';
-import { LeaseBook, type LeaseEntry } from './lease-book.ts';
+import { bundle, LeaseBook } from './lease-book.ts';
 import type { FromKeeper, KeeperData, ToKeeper } from './lease-thread.ts';
 
 export interface LeaseKeeperOptions {
@@ -75,10 +75,7 @@ export class LeaseKeeper {
     if (leaseMs === undefined) return;
     this.#book = this.#newBook(broker, leaseMs);
     // Who knows when they were renewed last: at once, then.
-    this.#book.add(
-      [...this.#deliveries].map(([key, { queue, tag }]) => [key, queue, tag]),
-      0,
-    );
+    for (const [key, delivery] of this.#deliveries) this.#book.add(bundle(key, [delivery]), 0);
     this.#book.start();
   }
 
@@ -91,14 +88,16 @@ export class LeaseKeeper {
   }
 
   addMany(deliveries: readonly Delivery[]): void {
-    const entries: LeaseEntry[] = deliveries.map((delivery) => {
-      const key = this.#nextKey++;
-      this.#keys.set(delivery, key);
-      this.#deliveries.set(key, delivery);
-      return [key, delivery.queue, delivery.tag];
+    const first = this.#nextKey;
+    this.#nextKey += deliveries.length;
+    deliveries.forEach((delivery, i) => {
+      this.#keys.set(delivery, first + i);
+      this.#deliveries.set(first + i, delivery);
     });
-    this.#book?.add(entries);
-    this.#post({ kind: 'add', entries });
+    if (!this.#book && !this.#thread) return;
+    const leases = bundle(first, deliveries);
+    this.#book?.add(leases);
+    this.#post({ kind: 'add', leases });
   }
 
   /**

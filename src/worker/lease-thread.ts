@@ -2,7 +2,7 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import type { Broker } from '../contracts/broker.ts';
 import type { Recipe } from '../contracts/common.ts';
-import { LeaseBook, type LeaseEntry } from './lease-book.ts';
+import { LeaseBook, type LeaseBundle } from './lease-book.ts';
 
 /** What the thread is started with. `shared` holds one int: 1 while a renewal is under way. */
 export interface KeeperData {
@@ -12,7 +12,7 @@ export interface KeeperData {
 }
 
 export type ToKeeper =
-  | { readonly kind: 'add'; readonly entries: readonly LeaseEntry[] }
+  | { readonly kind: 'add'; readonly leases: LeaseBundle }
   | { readonly kind: 'remove'; readonly keys: readonly number[] }
   | { readonly kind: 'stop' };
 
@@ -35,7 +35,7 @@ async function keep(port: NonNullable<typeof parentPort>, { recipe, leaseMs, sha
     failed: (text) => tell({ kind: 'failed', text }),
   });
   const take = (message: ToKeeper) => {
-    if (message.kind === 'add') book.add(message.entries);
+    if (message.kind === 'add') book.add(message.leases);
     else if (message.kind === 'remove') void book.remove(message.keys);
     else void stop();
   };

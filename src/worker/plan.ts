@@ -208,23 +208,21 @@ export class Planner {
     taskId: string,
     children: readonly string[],
   ): Omit<ResultMeta, 'state' | 'result'> {
-    const meta = { taskId, children: children.map((id) => [[id, null], null]), dateDone: Date.now() };
-    if (!message) return meta;
-    return {
-      ...meta,
-      ...(message.groupId !== undefined && { groupId: message.groupId }),
-      ...(message.parentId !== undefined && { parentId: message.parentId }),
-      ...(this.#app.config.resultExtended && {
-        name: message.task,
-        args: message.args,
-        kwargs: message.kwargs,
-        worker: this.#hostname,
-        retries: message.retries,
-        queue: delivery.queue,
-      }),
+    const meta: Mutable<Omit<ResultMeta, 'state' | 'result'>> = {
+      taskId,
+      children: children.map((id) => [[id, null], null]),
+      dateDone: Date.now(),
     };
+    if (!message) return meta;
+    if (message.groupId !== undefined) meta.groupId = message.groupId;
+    if (message.parentId !== undefined) meta.parentId = message.parentId;
+    if (!this.#app.config.resultExtended) return meta;
+    const { task: name, args, kwargs, retries } = message;
+    return { ...meta, name, args, kwargs, worker: this.#hostname, retries, queue: delivery.queue };
   }
 }
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 function givenUp(): WorkerShutdownError {
   return new WorkerShutdownError(

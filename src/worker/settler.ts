@@ -27,6 +27,12 @@ export interface SettlerParts {
   readonly onSettled: () => void;
 }
 
+/** Why a step was not done for an item, or is not known to be: the answer to an earlier try was lost. */
+interface Lost {
+  readonly error: Error;
+  readonly mayBeDone: boolean;
+}
+
 /** Settlements joined into one pass. */
 const maxBatch = 500;
 /** A message that could not be settled comes back after this, so that a store in trouble is not made worse. */
@@ -95,9 +101,13 @@ export class Settler {
   async ackEarly(deliveries: readonly Delivery[]): Promise<ReadonlySet<Delivery>> {
     const { leases, consumer } = this.#parts;
     await leases.removeMany(deliveries);
-    const deadline = Date.now() + this.#parts.patienceMs;
-    const lost = await this.#persist('ack', deliveries, (items) => consumer.ackMany(items), deadline);
-    return new Set(deliveries.filter((delivery) => !lost.has(delivery)));
+    const began = Date.now();
+    const { patienceMs } = this.#parts;
+    const lost = await this.#persist('ack', deliveries, (items) => consumer.ackMany(items), began + patienceMs);
+    // Renewed not long ago, a lease has at least half of its time left: a message that is gone before was acked by a try
+    // whose answer was lost, and nobody else will run it.
+    const isStillLeased = Date.now() - began < patienceMs / 2;
+    return new Set(deliveries.filter((one) => !lost.has(one) || (lost.get(one)?.mayBeDone && isStillLeased)));
   }
 
   async #settle(settlements: readonly Settlement[]): Promise<[]> {
@@ -116,7 +126,7 @@ export class Settler {
       const items = plans.flatMap((plan) => pick(plan).map((item) => ({ plan, item })));
       if (items.length === 0) return plans;
       const lost = await this.#persist(what, items, (some) => act(some.map(({ item }) => item)), deadline);
-      for (const [{ plan }, error] of lost) stuck.set(plan, error);
+      for (const [{ plan }, { error }] of lost) stuck.set(plan, error);
       return lost.size === 0 ? plans : plans.filter((plan) => !stuck.has(plan));
     };
     let plans: readonly Plan[] = settlements.map((settlement) => this.#planner.plan(settlement));
@@ -184,8 +194,9 @@ export class Settler {
     items: readonly T[],
     step: (items: readonly T[]) => Promise<ItemFailure[]>,
     deadline: number,
-  ): Promise<ReadonlyMap<T, Error>> {
-    const lost = new Map<T, Error>();
+  ): Promise<ReadonlyMap<T, Lost>> {
+    const lost = new Map<T, Lost>();
+    const unanswered = new Set<T>();
     let left = items;
     for (let attempt = 0; left.length > 0; attempt += 1) {
       const current = left;
@@ -195,11 +206,16 @@ export class Settler {
       for (const { index, error } of failures) {
         const item = current[index];
         if (item === undefined) continue;
-        if (isPassing(error) && Date.now() + wait < deadline && !this.#hurry.signal.aborted) again.push(item);
-        else {
-          lost.set(item, error);
-          this.#count(1, error, what);
+        if (isPassing(error) && Date.now() + wait < deadline && !this.#hurry.signal.aborted) {
+          again.push(item);
+          unanswered.add(item);
+          continue;
         }
+        const mayBeDone = error instanceof LeaseLostError && unanswered.has(item);
+        lost.set(item, { error, mayBeDone });
+        if (mayBeDone)
+          this.#parts.app.logger.debug({ what }, 'a message is no longer leased here; it may have been settled');
+        else this.#count(1, error, what);
       }
       left = again;
       if (left.length > 0) await sleep(wait, this.#hurry.signal);

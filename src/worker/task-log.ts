@@ -26,7 +26,7 @@ export class TaskLog {
 
   received({ message, delivery }: Held): void {
     if (!message) return;
-    this.#tell(() => ({
+    this.#tell('debug', () => ({
       level: 'debug',
       fields: { queue: delivery.queue },
       text: `Task ${message.task}[${message.id}] received`,
@@ -35,18 +35,20 @@ export class TaskLog {
 
   settled({ held, outcome }: Settlement): void {
     this.#count(outcome);
-    const seconds = (Date.now() - held.receivedAt) / 1000;
-    const name = `Task ${held.message?.shadow ?? held.message?.task ?? 'unreadable'}[${held.taskId ?? 'no id'}]`;
-    this.#tell(() => {
-      const line = describe(held, outcome, seconds);
+    this.#tell(loudest(outcome), () => {
+      const name = `Task ${held.message?.shadow ?? held.message?.task ?? 'unreadable'}[${held.taskId ?? 'no id'}]`;
+      const line = describe(held, outcome, (Date.now() - held.receivedAt) / 1000);
       return { ...line, text: `${name} ${line.text}` };
     });
   }
 
-  #tell(line: () => Line): void {
+  /** `level` is the highest that the line may have. */
+  #tell(level: Level, line: () => Line): void {
     try {
-      const { level, fields, text } = line();
-      this.#app.logger[level](fields, text);
+      const { logger } = this.#app;
+      if (logger.isLevelEnabled?.(level) === false) return;
+      const { level: at, fields, text } = line();
+      logger[at](fields, text);
     } catch {
       // A logger of the application's own that throws must not cost a task.
     }
@@ -62,8 +64,14 @@ export class TaskLog {
   }
 }
 
+type Level = Exclude<keyof Logger, 'isLevelEnabled'>;
+
+function loudest({ kind }: Outcome): Level {
+  return kind === 'failure' || kind === 'dead' ? 'error' : 'info';
+}
+
 interface Line {
-  readonly level: keyof Logger;
+  readonly level: Level;
   readonly fields: object;
   readonly text: string;
 }

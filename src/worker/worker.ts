@@ -1,17 +1,23 @@
-import { hostname } from 'node:os';
 import type { LovageApp } from '../app/app.ts';
-import type { Consumer } from '../contracts/broker.ts';
+import type { Broker } from '../contracts/broker.ts';
 import { listenForControl } from '../control/responder.ts';
-import { ConfigError } from '../errors.ts';
+import { ConfigError, WorkerShutdownError } from '../errors.ts';
 import { checkOptions, kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
 import { maxTimerMs } from '../util/sleep.ts';
+import { within } from '../util/within.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { Executor } from './executor.ts';
 import { Fetcher } from './fetcher.ts';
+import { firstConnection, retryLimit } from './first-connection.ts';
 import { Intake } from './intake.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
+import { Lifecycle } from './lifecycle.ts';
+import { nodeName } from './node-name.ts';
+import { RenewableConsumer } from './renewable-consumer.ts';
 import { Settler } from './settler.ts';
 import { TaskLog, type WorkerCounts } from './task-log.ts';
+import { Watchdog } from './watchdog.ts';
+import type { WorkerState } from './worker-state.ts';
 
 /** Every option of a worker; the same names as the command line's. */
 export const workerOptionTable = {
@@ -41,6 +47,9 @@ export class Worker {
   readonly #capacity: number;
   readonly #graceMs: number;
   readonly #hurry = new AbortController();
+  /** A start that waits for its broker is given up. */
+  readonly #unwanted = new AbortController();
+  readonly #life: Lifecycle;
   #starting: Promise<Parts> | undefined;
   #stopping: Promise<number> | undefined;
 
@@ -55,11 +64,38 @@ export class Worker {
     this.concurrency = options.concurrency ?? config.workerConcurrency;
     this.#capacity = this.concurrency * (options.prefetchMultiplier ?? config.workerPrefetchMultiplier);
     this.#graceMs = (options.shutdownTimeout ?? config.workerShutdownTimeout) * 1000;
+    this.#life = new Lifecycle(
+      retryLimit(config),
+      () => app.logger,
+      () => void this.stop().catch(() => {}),
+    );
   }
 
-  /** Resolves when the worker takes messages. */
+  /** What the worker is doing now. */
+  get state(): WorkerState {
+    return this.#life.state;
+  }
+
+  /** Why it is in the state `failed`. */
+  get failure(): Error | undefined {
+    return this.state === 'failed' ? this.#life.failure : undefined;
+  }
+
+  /** Calls `listener` at each change of `state`, until the returned function is called. */
+  onState(listener: (state: WorkerState) => void): () => void {
+    return this.#life.listen(listener);
+  }
+
+  /**
+   * Resolves when the worker takes messages. Waits for a broker that is not there yet, as `brokerConnectionRetryOnStartup`
+   * says.
+   * @throws StoreError, ConfigError
+   */
   async start(): Promise<void> {
-    this.#starting ??= this.#start();
+    if (!this.#starting) {
+      this.#life.happen({ kind: 'start' });
+      this.#starting = this.#start();
+    }
     await this.#starting;
   }
 
@@ -71,33 +107,58 @@ export class Worker {
   stop({ now = false } = {}): Promise<number> {
     if (!this.#starting) return Promise.resolve(0);
     if (now || this.#stopping) this.#hurry.abort();
-    this.#stopping ??= this.#stop(this.#starting);
-    return this.#stopping;
+    this.#life.happen({ kind: 'stop' });
+    return this.#end(this.#starting);
   }
 
-  /** Runs until SIGTERM or SIGINT (a second one hurries) or an abort of `signal`; resolves with the exit status. */
+  /**
+   * Runs until SIGTERM or SIGINT (a second one hurries) or an abort of `signal`; resolves with the exit status.
+   * @throws WorkerStuckError when it received nothing though there was work, or the error of a broker that stayed away too
+   *   long; the worker has stopped then
+   */
   async run({ signal }: { signal?: AbortSignal } = {}): Promise<number> {
     const { promise, resolve, reject } = Promise.withResolvers<number>();
-    const onSignal = () => this.stop().then(resolve, reject);
+    const onState = () => {
+      if (this.failure) reject(this.failure);
+      else if (this.state === 'stopped') this.#stopping?.then(resolve, reject);
+    };
+    const onSignal = () => void this.stop();
     const onStray = (error: unknown) => {
       this.app.logger.error({ error }, 'a task left a promise behind that was rejected; await it, or catch its errors');
     };
     process.on('SIGTERM', onSignal).on('SIGINT', onSignal).on('unhandledRejection', onStray);
     signal?.addEventListener('abort', onSignal, { once: true });
+    const stopWatching = this.onState(onState);
     try {
-      await this.start();
+      onState();
+      // What comes of it shows in the state.
+      this.start().catch(() => {});
       if (signal?.aborted) onSignal();
       return await promise;
     } finally {
+      stopWatching();
       process.off('SIGTERM', onSignal).off('SIGINT', onSignal).off('unhandledRejection', onStray);
       signal?.removeEventListener('abort', onSignal);
     }
   }
 
   async #start(): Promise<Parts> {
-    const { app, hostname } = this;
+    try {
+      const parts = await this.#assemble();
+      this.#life.happen({ kind: 'started', broker: parts.broker.url });
+      parts.fetcher.start();
+      parts.watchdog?.start();
+      return parts;
+    } catch (error) {
+      this.#life.happen({ kind: 'startFailed', error: error as Error });
+      throw error;
+    }
+  }
+
+  async #assemble(): Promise<Parts> {
+    const { app, hostname, queues } = this;
     const { logger } = app;
-    const { broker, publisher, results } = await app.connections();
+    const { broker, publisher, results } = await firstConnection(app, this.#unwanted.signal);
     const { leaseMs } = broker.features;
     await broker.declareMany(this.queues.map((name) => ({ name })));
     const leases = new LeaseKeeper({
@@ -113,10 +174,8 @@ export class Worker {
       },
     });
     await leases.start();
-    const consumer = await broker.consume(this.queues).catch(async (error) => {
-      await leases.stop();
-      throw error;
-    });
+    const first = await orElse(broker.consume(queues), () => leases.stop());
+    const consumer = new RenewableConsumer(first, () => broker.consume(queues));
     const settler = new Settler({
       app,
       consumer,
@@ -147,15 +206,63 @@ export class Worker {
         this.counts.received += deliveries.length;
         return dispatcher.take(deliveries);
       },
-      logger,
+      ask: () => broker.countMany(queues),
+      onLost: (error) => this.#life.happen({ kind: 'lost', error }),
+      onBack: () => this.#life.happen({ kind: 'back' }),
     });
-    const stopControl = broker.bus ? await listenForControl(broker.bus, hostname) : async () => {};
-    fetcher.start();
-    return { dispatcher, settler, leases, consumer, fetcher, stopControl };
+    const listening = broker.bus ? listenForControl(broker.bus, hostname) : Promise.resolve(async () => {});
+    const stopControl = await orElse(listening, async () => {
+      await leases.stop();
+      await consumer.close();
+    });
+    return {
+      broker,
+      dispatcher,
+      settler,
+      leases,
+      consumer,
+      fetcher,
+      watchdog: this.#watchdog(broker, fetcher, consumer),
+      stopControl,
+    };
+  }
+
+  #watchdog(broker: Broker, fetcher: Fetcher, consumer: RenewableConsumer): Watchdog | undefined {
+    const { workerWatchdog } = this.app.config;
+    if (workerWatchdog === 0) return undefined;
+    return new Watchdog({
+      broker,
+      queues: this.queues,
+      fetcher,
+      intervalMs: workerWatchdog * 1000,
+      rebuild: () => consumer.renew(),
+      onStuck: (error) => this.#life.happen({ kind: 'stuck', error }),
+      logger: this.app.logger,
+    });
+  }
+
+  /** Stops once, however often it is asked to. */
+  #end(starting: Promise<Parts>): Promise<number> {
+    if (!this.#stopping) {
+      const stopping = this.#stop(starting);
+      // A broker that is stuck may never answer; the end must come all the same.
+      const limitMs = Math.min(this.#graceMs + stuckMs, maxTimerMs);
+      const ending = this.#life.failure ? within(stopping, limitMs).then((status) => status ?? 1) : stopping;
+      this.#stopping = ending.finally(() => this.#life.happen({ kind: 'stopped' }));
+    }
+    return this.#stopping;
   }
 
   async #stop(starting: Promise<Parts>): Promise<number> {
-    const { dispatcher, settler, leases, consumer, fetcher, stopControl } = await starting;
+    this.#unwanted.abort(new WorkerShutdownError('the worker was stopped before it had a connection'));
+    const parts = await starting.catch((error) => {
+      if (error === this.#unwanted.signal.reason) return undefined;
+      throw error;
+    });
+    if (!parts) return 0;
+    const { logger } = this.app;
+    const { dispatcher, settler, leases, consumer, fetcher, watchdog, stopControl } = parts;
+    watchdog?.stop();
     const timeIsUp = new AbortController();
     const timer = setTimeout(() => timeIsUp.abort(), Math.min(this.#graceMs, maxTimerMs));
     const noMoreTime = AbortSignal.any([this.#hurry.signal, timeIsUp.signal]);
@@ -166,38 +273,44 @@ export class Worker {
     await dispatcher.close();
     await Promise.race([dispatcher.pool.drained(), aborted(noMoreTime)]);
     const unfinished = await dispatcher.abandon(abortMs);
-    if (unfinished > 0)
-      this.app.logger.warn({ tasks: unfinished }, 'the grace time was over: running tasks were aborted');
+    if (unfinished > 0) logger.warn({ tasks: unfinished }, 'the grace time was over: running tasks were aborted');
     await settler.drained();
     clearTimeout(timer);
     await stopControl();
     await leases.stop();
-    await consumer.close();
-    return unfinished > 0 || settler.failures > 0 ? 1 : 0;
+    const closed = await consumer.close().catch((error: Error) => error);
+    if (closed) logger.warn({ error: closed }, 'messages could not be given back; they return when their leases end');
+    return unfinished > 0 || closed || settler.failures > 0 || this.#life.failure ? 1 : 0;
   }
 }
 
 /** How long an aborted task may take to notice. */
 const abortMs = 200;
+/** How much longer than the grace time the end may take where the worker ends because it cannot go on. */
+const stuckMs = 10_000;
 
 interface Parts {
+  readonly broker: Broker;
   readonly dispatcher: Dispatcher;
   readonly settler: Settler;
   readonly leases: LeaseKeeper;
-  readonly consumer: Consumer;
+  readonly consumer: RenewableConsumer;
   readonly fetcher: Fetcher;
+  readonly watchdog: Watchdog | undefined;
   readonly stopControl: () => Promise<void>;
+}
+
+/** Undoes what was done before where the next step fails. */
+async function orElse<T>(step: Promise<T>, undo: () => Promise<void>): Promise<T> {
+  try {
+    return await step;
+  } catch (error) {
+    await undo().catch(() => {});
+    throw error;
+  }
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-}
-
-/** A node name from Celery's pattern: `%h` full host, `%n` its first part, `%d` the rest; a name without `@` gets the host. */
-function nodeName(pattern: string): string {
-  const host = hostname();
-  const [first = host, ...rest] = host.split('.');
-  const full = pattern.includes('@') ? pattern : `${pattern}@%h`;
-  return full.replaceAll('%h', host).replaceAll('%n', first).replaceAll('%d', rest.join('.'));
 }

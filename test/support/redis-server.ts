@@ -173,7 +173,8 @@ async function end(child: ChildProcess, signal: NodeJS.Signals, patienceMs: numb
   force.onabort = null;
 }
 
-async function freePort(): Promise<number> {
+/** A port of 127.0.0.1 where nobody listens. */
+export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');
   const { port } = probe.address() as AddressInfo;

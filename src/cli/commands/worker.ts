@@ -1,12 +1,13 @@
 import { Command, Option } from 'commander';
 import type { LovageApp } from '../../app/app.ts';
 import { type LogLevel, logLevels, streamLogger } from '../../app/logger.ts';
+import { firstConnection } from '../../worker/first-connection.ts';
 import { Worker } from '../../worker/worker.ts';
 import { banner, workerFacts } from '../banner.ts';
 import { plural } from '../output.ts';
 import { chooseQueues, purgeQueues } from '../queue-choice.ts';
 import { refuseOptions } from '../refuse.ts';
-import { run } from '../run.ts';
+import { run, status } from '../run.ts';
 import type { Session } from '../session.ts';
 import { list, seconds, wholeNumber } from '../values.ts';
 
@@ -27,6 +28,9 @@ const limits = 'time limits need a pool of threads or processes, which this vers
 const children = 'the async pool has no child processes';
 const daemon = 'run the worker in the foreground under systemd, Docker or your platform';
 const files = 'logs go to stderr; redirect them';
+
+/** How long a worker that failed may take to close its connections. */
+const lastMs = 5_000;
 
 /** Options of Celery's worker that mean nothing here, with the reason. */
 export const refusedWorkerOptions = {
@@ -95,6 +99,7 @@ async function work(session: Session, options: Options): Promise<number> {
     prefetchMultiplier,
     shutdownTimeout,
   });
+  await firstConnection(app);
   const facts = await workerFacts(app, worker);
   say(session, app, () => banner(facts, session.appPath), facts, 'starting');
   if (options.purge) {
@@ -112,8 +117,14 @@ async function work(session: Session, options: Options): Promise<number> {
     return await running;
   } finally {
     process.off('SIGTERM', onSignal).off('SIGINT', onSignal);
+    if (worker.failure) exitSoon();
     app.logger.info(worker.counts, `${worker.hostname} stopped`);
   }
+}
+
+/** Whoever restarts workers waits for this process to end, which connections that are stuck would keep from it. */
+function exitSoon(): void {
+  setTimeout(() => process.exit(status.failed), lastMs).unref();
 }
 
 /** Text on stdout for people, a log line for programs. */

@@ -42,6 +42,33 @@ describe('the batcher', () => {
     await Promise.all(later);
   });
 
+  test('sends a full batch while another is under way, and no third', async () => {
+    const { batches, flush, next } = byHand();
+    const batcher = new Batcher(flush, 2);
+    const all = Promise.all([
+      batcher.addMany([1, 2]),
+      batcher.addMany([3, 4]),
+      batcher.addMany([5, 6]),
+      batcher.add(7),
+    ]);
+    await turn();
+    expect(batches).toEqual([
+      [1, 2],
+      [3, 4],
+    ]);
+    next().resolve([]);
+    await turn();
+    expect(batches).toHaveLength(3);
+    next().resolve([]);
+    await turn();
+    expect(batches).toHaveLength(3);
+    next().resolve([]);
+    await turn();
+    expect(batches).toEqual([[1, 2], [3, 4], [5, 6], [7]]);
+    next().resolve([]);
+    await all;
+  });
+
   test('keeps batches under the limit, but a call whole', async () => {
     const { batches, flush, next } = byHand();
     const batcher = new Batcher(flush, 3);

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Broker, Lease } from '../../../src/contracts/broker.ts';
 import { LeaseLostError, StoreError } from '../../../src/errors.ts';
-import { LeaseBook } from '../../../src/worker/lease-book.ts';
+import { bundle, LeaseBook } from '../../../src/worker/lease-book.ts';
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -28,13 +28,12 @@ function recorder(answer: (leases: readonly Lease[]) => Awaited<ReturnType<Broke
   return { book, extended, told };
 }
 
+const leases = (...tags: string[]) => tags.map((tag) => ({ queue: 'q', tag }));
+
 describe('the lease book', () => {
   test('renews what is held once a third of the lease has gone, and again after another', async () => {
     const { book, extended } = recorder();
-    book.add([
-      [1, 'q', 'a'],
-      [2, 'q', 'b'],
-    ]);
+    book.add(bundle(1, leases('a', 'b')));
     await vi.advanceTimersByTimeAsync(100);
     expect(extended).toEqual([]);
     await vi.advanceTimersByTimeAsync(100);
@@ -45,9 +44,21 @@ describe('the lease book', () => {
     await book.stop();
   });
 
+  test('leaves alone what ended before its first renewal', async () => {
+    const { book, extended } = recorder();
+    book.add(bundle(1, leases('a', 'b', 'c')));
+    await book.remove([1, 3]);
+    await vi.advanceTimersByTimeAsync(200);
+    expect(extended).toEqual([['b']]);
+    await book.remove([2]);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(extended).toEqual([['b']]);
+    await book.stop();
+  });
+
   test('tells of a lost lease once, and forgets it', async () => {
     const { book, extended, told } = recorder(() => [{ index: 0, error: new LeaseLostError('gone') }]);
-    book.add([[7, 'q', 'a']]);
+    book.add(bundle(7, leases('a')));
     await vi.advanceTimersByTimeAsync(1000);
     expect(told.lost).toEqual([7]);
     expect(extended).toEqual([['a']]);
@@ -60,7 +71,7 @@ describe('the lease book', () => {
       if (down) throw new StoreError('down');
       return [];
     });
-    book.add([[1, 'q', 'a']]);
+    book.add(bundle(1, leases('a')));
     await vi.advanceTimersByTimeAsync(200);
     down = false;
     await vi.advanceTimersByTimeAsync(100);

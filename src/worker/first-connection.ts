@@ -1,0 +1,54 @@
+import type { LovageApp, Running } from '../app/app.ts';
+import type { Config } from '../app/config.ts';
+import { isPassing } from '../errors.ts';
+import { backoffMs } from '../util/backoff.ts';
+import { maskUrl } from '../util/mask-url.ts';
+import { sleep } from '../util/sleep.ts';
+
+/** After so long without a connection people are told what is waited for. */
+const tellAfterMs = 1_000;
+
+/**
+ * Opens an application's connections for a worker. One try waits for a server as long as its driver says (10 s on Redis);
+ * with `brokerConnectionRetryOnStartup` more follow. Says what it waits for when that takes a while.
+ * @throws StoreError when no try succeeded, ConfigError, and the reason of `signal` when that aborts
+ */
+export async function firstConnection(app: LovageApp, signal?: AbortSignal): Promise<Running> {
+  const { logger, config } = app;
+  const telling = setTimeout(() => logger.warn({}, `waiting for ${placesOf(app)}`), tellAfterMs);
+  const tries = config.brokerConnectionRetryOnStartup ? retryLimit(config) : 0;
+  try {
+    for (let failures = 0; ; failures += 1) {
+      try {
+        return await unlessAborted(app.connections(), signal);
+      } catch (error) {
+        if (signal?.aborted || failures >= tries || !isPassing(error as Error)) throw error;
+        logger.warn({ tries: failures + 1 }, `${(error as Error).message}; trying again`);
+        await sleep(backoffMs(failures, { startMs: 500, maxMs: 5_000 }), signal);
+      }
+    }
+  } finally {
+    clearTimeout(telling);
+  }
+}
+
+/** How often a lost connection is tried again. */
+export function retryLimit({ brokerConnectionMaxRetries: limit }: Pick<Config, 'brokerConnectionMaxRetries'>): number {
+  return limit === 0 ? Number.POSITIVE_INFINITY : limit;
+}
+
+/** The URLs of what an application connects to, masked. */
+function placesOf({ config: { broker = 'sqlite://', backend } }: LovageApp): string {
+  const urls = [broker, backend || broker].map((place) => (typeof place === 'string' ? maskUrl(place) : place.url));
+  return [...new Set(urls)].join(' and ');
+}
+
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}
