@@ -18,8 +18,11 @@ export class RedisWake {
   readonly #waiting = new Set<() => void>();
   #version = 0;
   #blocking: Redis | undefined;
-  /** The list that is being watched. */
+  /** The list that is being watched, or was until it had something. */
   #watched: string | undefined;
+  #watching = false;
+  /** A hint was passed over because that list will be watched again. */
+  #owed = false;
   #closed = false;
 
   constructor(store: RedisStore, messages: RedisMessages) {
@@ -47,26 +50,37 @@ export class RedisWake {
     if (this.#closed) await this.#unfollow();
   }
 
-  /** Watches one list, unless one is watched already: that goes on for some seconds, and then another gets its turn. */
+  /**
+   * Watches one list, unless one is watched already: that goes on for some seconds, and then another gets its turn. Call
+   * it after each receive that took all there was.
+   */
   watch(list: string): void {
-    if (this.#watched !== undefined || this.#closed) return;
+    if (this.#watching || this.#closed) return;
     const client = this.#connected();
     if (client.status !== 'ready') return;
-    const key = this.#messages.layout.prefix + list;
+    if (this.#owed && list !== this.#watched) this.wake();
+    this.#owed = false;
     this.#watched = list;
+    this.#watching = true;
+    void this.#block(client, this.#messages.layout.prefix + list);
+  }
+
+  /** Waits at the server until a list has something. */
+  async #block(client: Redis, key: string): Promise<void> {
     // The server ends it in time, unless it is gone and the connection does not know it.
-    const guard = setTimeout(
-      () => client.disconnect(true),
-      WATCH_SECONDS * 1000 + this.#store.location.commandTimeoutMs,
-    );
-    client
-      .call('BLMOVE', key, key, 'RIGHT', 'RIGHT', WATCH_SECONDS)
-      .catch(() => null)
-      .then((found) => {
-        clearTimeout(guard);
-        this.#watched = undefined;
-        if (found !== null) this.wake();
-      });
+    const limitMs = WATCH_SECONDS * 1000 + this.#store.location.commandTimeoutMs;
+    const guard = setTimeout(() => client.disconnect(true), limitMs);
+    try {
+      const found = await client.call('BLMOVE', key, key, 'RIGHT', 'RIGHT', WATCH_SECONDS);
+      this.#watching = false;
+      if (found !== null) this.wake();
+      else if (this.#waiting.size > 0) this.watch(key.slice(this.#messages.layout.prefix.length));
+    } catch {
+      this.#watching = false;
+      this.#watched = undefined;
+    } finally {
+      clearTimeout(guard);
+    }
   }
 
   wake(): void {
@@ -101,9 +115,10 @@ export class RedisWake {
     this.wake();
   }
 
-  /** The watched list needs no hint: the server tells of it by itself. */
+  /** The watched list needs no hint: the server tells of it by itself, at once where it has something already. */
   #hint(list: string): void {
     if (list === '' || list !== this.#watched) this.wake();
+    else if (!this.#watching) this.#owed = true;
   }
 
   async #unfollow(): Promise<void> {

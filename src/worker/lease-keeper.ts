@@ -1,9 +1,9 @@
-import { Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type { Logger } from '../app/logger.ts';
 import type { Broker, Delivery } from '../contracts/broker.ts';
 import { LeaseLostError, LovageError } from '../errors.ts';
 import { bundle, LeaseBook } from './lease-book.ts';
-import type { FromKeeper, KeeperData, ToKeeper } from './lease-thread.ts';
+import type { FromKeeper, KeeperData, LeaseChange, ToKeeper } from './lease-thread.ts';
 
 export interface LeaseKeeperOptions {
   readonly broker: Broker;
@@ -25,6 +25,10 @@ export class LeaseKeeper {
   readonly #deliveries = new Map<number, Delivery>();
   #nextKey = 1;
   #thread: Worker | undefined;
+  /** The thread reads these before each renewal. */
+  #changes: MessagePort | undefined;
+  /** Leases that came or went since the thread was last told to read. */
+  #unread = 0;
   #renewing: Int32Array | undefined;
   #book: LeaseBook | undefined;
 
@@ -42,8 +46,10 @@ export class LeaseKeeper {
     }
     const shared = new SharedArrayBuffer(4);
     const renewing = new Int32Array(shared);
-    const workerData: KeeperData = { recipe: broker.recipe, leaseMs, shared };
-    const thread = new Worker(threadUrl(), { workerData, name: 'lovage-leases' });
+    const { port1, port2: changes } = new MessageChannel();
+    port1.unref();
+    const workerData: KeeperData = { recipe: broker.recipe, leaseMs, shared, changes };
+    const thread = new Worker(threadUrl(), { workerData, transferList: [changes], name: 'lovage-leases' });
     const ready = Promise.withResolvers<void>();
     let failure: Error = new LovageError('the thread that renews leases ended by itself');
     thread.on('message', (message: FromKeeper) => {
@@ -61,11 +67,13 @@ export class LeaseKeeper {
       Atomics.notify(renewing, 0);
       if (this.#thread !== thread) return;
       this.#thread = undefined;
+      this.#changes = undefined;
       this.#onDeath(failure);
     });
     await ready.promise;
     this.#renewing = renewing;
     this.#thread = thread;
+    this.#changes = port1;
   }
 
   /** Renewal goes on from here, which is worse only while a task blocks the event loop. */
@@ -97,7 +105,7 @@ export class LeaseKeeper {
     if (!this.#book && !this.#thread) return;
     const leases = bundle(first, deliveries);
     this.#book?.add(leases);
-    this.#post({ kind: 'add', leases });
+    this.#post({ kind: 'add', leases }, deliveries.length);
   }
 
   /**
@@ -115,7 +123,7 @@ export class LeaseKeeper {
     }
     if (keys.length === 0) return;
     if (this.#book) return this.#book.remove(keys);
-    this.#post({ kind: 'remove', keys });
+    this.#post({ kind: 'remove', keys }, keys.length);
     // The thread raises the flag before it reads its messages and renews: if it is down now, it will read the one above first.
     while (this.#renewing && Atomics.load(this.#renewing, 0) === 1) await Atomics.waitAsync(this.#renewing, 0, 1).value;
   }
@@ -126,12 +134,17 @@ export class LeaseKeeper {
     this.#thread = undefined;
     if (!thread) return;
     const exited = new Promise((resolve) => thread.once('exit', resolve));
-    thread.postMessage({ kind: 'stop' } satisfies ToKeeper);
+    thread.postMessage('stop' satisfies ToKeeper);
     await exited;
   }
 
-  #post(message: ToKeeper): void {
-    this.#thread?.postMessage(message);
+  /** Nothing waits for the thread to take note: only very many changes are told of, so that they do not pile up. */
+  #post(change: LeaseChange, count: number): void {
+    this.#changes?.postMessage(change);
+    this.#unread += count;
+    if (this.#unread < maxUnread) return;
+    this.#unread = 0;
+    this.#thread?.postMessage('read' satisfies ToKeeper);
   }
 
   #lost(keys: readonly number[]): void {
@@ -145,6 +158,9 @@ export class LeaseKeeper {
     }
   }
 }
+
+/** Changes of so many leases may wait to be read. */
+const maxUnread = 20_000;
 
 /** The thread's file: as TypeScript in the repository, as JavaScript in the package. */
 function threadUrl(): URL {

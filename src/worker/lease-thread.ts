@@ -1,5 +1,5 @@
 /** The thread of {@link LeaseKeeper}: opens the broker from its recipe and keeps the book. */
-import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import type { Broker } from '../contracts/broker.ts';
 import type { Recipe } from '../contracts/common.ts';
 import { LeaseBook, type LeaseBundle } from './lease-book.ts';
@@ -9,12 +9,17 @@ export interface KeeperData {
   readonly recipe: Recipe;
   readonly leaseMs: number;
   readonly shared: SharedArrayBuffer;
+  /** Where leases come and go. Read before each renewal only: a message does not wake the thread's code. */
+  readonly changes: MessagePort;
 }
 
-export type ToKeeper =
+/** What goes through `changes`. */
+export type LeaseChange =
   | { readonly kind: 'add'; readonly leases: LeaseBundle }
-  | { readonly kind: 'remove'; readonly keys: readonly number[] }
-  | { readonly kind: 'stop' };
+  | { readonly kind: 'remove'; readonly keys: readonly number[] };
+
+/** `read`: so many changes wait that they are to be read now. */
+export type ToKeeper = 'read' | 'stop';
 
 export type FromKeeper =
   | { readonly kind: 'ready' }
@@ -23,7 +28,10 @@ export type FromKeeper =
 
 if (parentPort) await keep(parentPort, workerData as KeeperData);
 
-async function keep(port: NonNullable<typeof parentPort>, { recipe, leaseMs, shared }: KeeperData): Promise<void> {
+async function keep(
+  port: NonNullable<typeof parentPort>,
+  { recipe, leaseMs, shared, changes }: KeeperData,
+): Promise<void> {
   const module: Record<string, (...args: readonly unknown[]) => Broker> = await import(recipe.module);
   const broker = module[recipe.factory]?.(...recipe.args);
   if (!broker) throw new Error(`${recipe.module} has no export '${recipe.factory}'`);
@@ -34,22 +42,28 @@ async function keep(port: NonNullable<typeof parentPort>, { recipe, leaseMs, sha
     lost: (keys) => tell({ kind: 'lost', keys }),
     failed: (text) => tell({ kind: 'failed', text }),
   });
-  const take = (message: ToKeeper) => {
-    if (message.kind === 'add') book.add(message.leases);
-    else if (message.kind === 'remove') void book.remove(message.keys);
-    else void stop();
+  const read = () => {
+    for (let next = receiveMessageOnPort(changes); next; next = receiveMessageOnPort(changes)) {
+      const change: LeaseChange = next.message;
+      if (change.kind === 'add') book.add(change.leases);
+      else void book.remove(change.keys);
+    }
   };
   const stop = async () => {
     await book.stop();
     await broker.stop();
+    changes.close();
     port.close();
   };
-  port.on('message', take);
+  port.on('message', (message: ToKeeper) => {
+    if (message === 'read') read();
+    else void stop();
+  });
   book.start(
     () => {
       // The flag first, then the messages: see LeaseKeeper.removeMany.
       Atomics.store(renewing, 0, 1);
-      for (let next = receiveMessageOnPort(port); next; next = receiveMessageOnPort(port)) take(next.message);
+      read();
     },
     () => {
       Atomics.store(renewing, 0, 0);
