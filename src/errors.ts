@@ -97,7 +97,10 @@ export class StoreReadOnlyError extends StoreError {
   override readonly retryable = false;
 }
 
-/** A message is no longer leased to this consumer: it was settled, or its lease ran out and somebody else has it. */
+/**
+ * A message is no longer leased to this consumer, or a key no longer claimed by this holder: it was settled or ended, or
+ * its lease ran out and somebody else may have it.
+ */
 export class LeaseLostError extends LovageError {
   override readonly code = 'LEASE_LOST';
 }

@@ -1,10 +1,12 @@
 import type { BackendFeatures, JoinStore, ResultBackend, ResultRecord } from '../contracts/backend.ts';
 import type { ItemFailure } from '../contracts/common.ts';
+import type { LimitStore } from '../contracts/limits.ts';
 import { ConfigError } from '../errors.ts';
 import {
   type MemoryHandle,
   type MemoryLocation,
   type MemoryOptions,
+  type MemoryStore,
   memoryLocation,
   openMemory,
 } from '../stores/memory.ts';
@@ -31,6 +33,13 @@ class MemoryBackend implements ResultBackend {
     addMany: async (...args) => this.#results().joins.addMany(...args),
     read: async (...args) => this.#results().joins.read(...args),
     take: async (...args) => this.#results().joins.take(...args),
+  };
+  readonly limits: LimitStore = {
+    claimMany: async (...args) => this.#opened().limits.claimMany(...args),
+    renewMany: async (...args) => this.#opened().limits.renewMany(...args),
+    releaseMany: async (...args) => this.#opened().limits.releaseMany(...args),
+    finishMany: async (...args) => this.#opened().limits.finishMany(...args),
+    reserveMany: async (...args) => this.#opened().limits.reserveMany(...args),
   };
   readonly #location: MemoryLocation;
   readonly #watches = new Set<() => void>();
@@ -78,7 +87,11 @@ class MemoryBackend implements ResultBackend {
   }
 
   #results(): MemoryResults {
-    if (this.#handle) return this.#handle.store.results;
+    return this.#opened().results;
+  }
+
+  #opened(): MemoryStore {
+    if (this.#handle) return this.#handle.store;
     throw new ConfigError(`the result backend ${this.url} is not started: await start() first`);
   }
 }

@@ -1,8 +1,10 @@
 import type { BackendFeatures, JoinStore, ResultBackend, ResultRecord } from '../contracts/backend.ts';
 import type { ItemFailure } from '../contracts/common.ts';
+import type { LimitStore } from '../contracts/limits.ts';
 import { MessageTooLargeError } from '../errors.ts';
 import { openRedis, type RedisHandle } from '../stores/redis.ts';
 import { RedisJoins } from '../stores/redis-joins.ts';
+import { RedisLimits } from '../stores/redis-limits.ts';
 import { RedisResults } from '../stores/redis-results.ts';
 import { RedisWatch } from '../stores/redis-results-watch.ts';
 import { type RedisLocation, type RedisOptions, redisLocation } from '../stores/redis-url.ts';
@@ -32,6 +34,7 @@ export function redisBackend(url: string, options: RedisOptions = {}): ResultBac
 interface Opened extends RedisHandle {
   readonly results: RedisResults;
   readonly joins: RedisJoins;
+  readonly limits: RedisLimits;
   readonly watch: RedisWatch;
 }
 
@@ -45,6 +48,13 @@ class RedisBackend implements ResultBackend {
     addMany: async (...args) => (await this.#opening.get()).joins.addMany(...args),
     read: async (...args) => (await this.#opening.get()).joins.read(...args),
     take: async (...args) => (await this.#opening.get()).joins.take(...args),
+  };
+  readonly limits: LimitStore = {
+    claimMany: async (...args) => (await this.#opening.get()).limits.claimMany(...args),
+    renewMany: async (...args) => (await this.#opening.get()).limits.renewMany(...args),
+    releaseMany: async (...args) => (await this.#opening.get()).limits.releaseMany(...args),
+    finishMany: async (...args) => (await this.#opening.get()).limits.finishMany(...args),
+    reserveMany: async (...args) => (await this.#opening.get()).limits.reserveMany(...args),
   };
   readonly #opening: Opening<Opened>;
 
@@ -91,6 +101,7 @@ async function open(location: RedisLocation): Promise<Opened> {
     ...handle,
     results,
     joins: new RedisJoins(handle.store),
+    limits: new RedisLimits(handle.store),
     watch: new RedisWatch(handle.store, results),
   };
 }

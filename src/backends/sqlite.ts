@@ -1,8 +1,10 @@
 import type { BackendFeatures, JoinStore, ResultBackend, ResultRecord } from '../contracts/backend.ts';
 import type { ItemFailure } from '../contracts/common.ts';
+import type { LimitStore } from '../contracts/limits.ts';
 import { MessageTooLargeError } from '../errors.ts';
 import { openSqlite, type StoreHandle } from '../stores/sqlite.ts';
 import { SqliteJoins } from '../stores/sqlite-joins.ts';
+import { SqliteLimits } from '../stores/sqlite-limits.ts';
 import { SqliteResults } from '../stores/sqlite-results.ts';
 import { type SqliteLocation, type SqliteOptions, sqliteLocation } from '../stores/sqlite-url.ts';
 import { SqliteWatch } from '../stores/sqlite-watch.ts';
@@ -29,6 +31,7 @@ export function sqliteBackend(url: string, options: SqliteOptions = {}): ResultB
 interface Opened extends StoreHandle {
   readonly results: SqliteResults;
   readonly joins: SqliteJoins;
+  readonly limits: SqliteLimits;
   readonly watch: SqliteWatch;
 }
 
@@ -41,6 +44,13 @@ class SqliteBackend implements ResultBackend {
     addMany: async (...args) => (await this.#opening.get()).joins.addMany(...args),
     read: async (...args) => (await this.#opening.get()).joins.read(...args),
     take: async (...args) => (await this.#opening.get()).joins.take(...args),
+  };
+  readonly limits: LimitStore = {
+    claimMany: async (...args) => (await this.#opening.get()).limits.claimMany(...args),
+    renewMany: async (...args) => (await this.#opening.get()).limits.renewMany(...args),
+    releaseMany: async (...args) => (await this.#opening.get()).limits.releaseMany(...args),
+    finishMany: async (...args) => (await this.#opening.get()).limits.finishMany(...args),
+    reserveMany: async (...args) => (await this.#opening.get()).limits.reserveMany(...args),
   };
   readonly #opening: Opening<Opened>;
 
@@ -92,6 +102,7 @@ async function open(location: SqliteLocation): Promise<Opened> {
     ...handle,
     results,
     joins: new SqliteJoins(handle.store),
+    limits: new SqliteLimits(handle.store),
     watch: new SqliteWatch(handle.store, results),
   };
 }

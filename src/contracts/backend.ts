@@ -1,4 +1,5 @@
 import type { ItemFailure, Service } from './common.ts';
+import type { LimitStore } from './limits.ts';
 
 /** The state of one task, ready to store. `document` is Celery's meta map, already serialized. */
 export interface ResultRecord {
@@ -31,6 +32,8 @@ export interface ResultBackend extends Service {
   readonly features: BackendFeatures;
   /** Present where the store can count the members of a chord. */
   readonly joins?: JoinStore;
+  /** Present where the store can keep claims and rates. */
+  readonly limits?: LimitStore;
 
   /**
    * Keeps records for `ttlMs` (`undefined`: for ever). SUCCESS is never replaced, and no finished state by an unfinished

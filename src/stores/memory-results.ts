@@ -6,12 +6,7 @@ import {
   type ResultRecord,
 } from '../contracts/backend.ts';
 import { WatchList } from '../util/watch-list.ts';
-
-interface Kept<T> {
-  readonly value: T;
-  /** Epoch milliseconds; `Infinity`: for ever. */
-  readonly expiresAt: number;
-}
+import { Expiring } from './memory-expiring.ts';
 
 interface Join {
   size: number | undefined;
@@ -22,44 +17,6 @@ interface Join {
 
 // How long a finished join is remembered, so that a part that comes late or twice does not start it anew.
 const REMEMBER_MS = 24 * 3600 * 1000;
-const SWEPT = 20;
-
-/** Values that are invisible once expired, and go away in small steps while others come. */
-class Expiring<T> {
-  readonly #kept = new Map<string, Kept<T>>();
-  #sweeping = this.#kept.entries();
-
-  get(key: string): T | undefined {
-    const kept = this.#kept.get(key);
-    return kept && kept.expiresAt > Date.now() ? kept.value : undefined;
-  }
-
-  expiresAt(key: string): number {
-    return this.#kept.get(key)?.expiresAt ?? Number.POSITIVE_INFINITY;
-  }
-
-  set(key: string, value: T, expiresAt: number): void {
-    this.#kept.set(key, { value, expiresAt });
-    this.#sweep();
-  }
-
-  delete(key: string): void {
-    this.#kept.delete(key);
-  }
-
-  #sweep(): void {
-    const now = Date.now();
-    for (let i = 0; i < SWEPT; i++) {
-      const next = this.#sweeping.next();
-      if (next.done) {
-        this.#sweeping = this.#kept.entries();
-        return;
-      }
-      const [key, kept] = next.value;
-      if (kept.expiresAt <= now) this.#kept.delete(key);
-    }
-  }
-}
 
 /** Results of one name in this process, with the joins. */
 export class MemoryResults {

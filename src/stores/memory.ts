@@ -3,6 +3,7 @@ import { maskUrl } from '../util/mask-url.ts';
 import { kinds, type OptionsOf, option } from '../util/options.ts';
 import { readUrlOptions } from '../util/url-options.ts';
 import { MemoryBus } from './memory-bus.ts';
+import { MemoryLimits } from './memory-limits.ts';
 import { MemoryMessages } from './memory-messages.ts';
 import { MemoryResults } from './memory-results.ts';
 
@@ -45,6 +46,7 @@ export class MemoryStore {
   readonly messages = new MemoryMessages();
   readonly bus = new MemoryBus();
   readonly results = new MemoryResults();
+  readonly limits = new MemoryLimits();
 
   /** @internal */
   close(): void {

@@ -4,9 +4,6 @@ import { StoreCorruptError, StoreError } from '../errors.ts';
 /** Marks a file as ours in its header: "Lova" in ASCII. */
 export const APPLICATION_ID = 0x4c6f7661;
 
-/** The layout below. A file with a higher number was written by a newer Lovage and is left alone. */
-export const SCHEMA_VERSION = 1;
-
 /** `messages.state`. */
 export const READY = 0;
 /** `messages.state`: with a consumer until `until`. */
@@ -14,9 +11,9 @@ export const LEASED = 1;
 /** `messages.state`: parked until `until`. */
 export const DELAYED = 2;
 
-// Claims and lease renewals rewrite a message's narrow row only; its body lies in `payloads` and is written once.
+// Version 1. Claims and lease renewals rewrite a message's narrow row only; its body lies in `payloads` and is written once.
 // The partial indexes keep them off what is not ready: a message due in an hour is not looked at before.
-const TABLES = `
+const MESSAGES_AND_RESULTS = `
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO counters VALUES ('messages', 0), ('results', 0);
 
@@ -79,15 +76,48 @@ CREATE TABLE join_parts (
 ) STRICT, WITHOUT ROWID;
 
 PRAGMA application_id = ${APPLICATION_ID};
-PRAGMA user_version = ${SCHEMA_VERSION};
+`;
+
+// Version 2. A finished key is one row, too: `done`, with who finished it, until that is forgotten.
+const LIMITS = `
+CREATE TABLE claims (
+  key TEXT NOT NULL,
+  holder TEXT NOT NULL,
+  until INTEGER NOT NULL,
+  done INTEGER NOT NULL,
+  PRIMARY KEY (key, holder)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX claims_until ON claims (until);
+
+CREATE TABLE rates (
+  key TEXT PRIMARY KEY,
+  next REAL NOT NULL,
+  taken REAL NOT NULL,
+  interval REAL NOT NULL,
+  rests_at REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX rates_rest ON rates (rests_at);
+CREATE TABLE reservations (
+  key TEXT NOT NULL,
+  id TEXT NOT NULL,
+  moment REAL NOT NULL,
+  PRIMARY KEY (key, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX reservations_moment ON reservations (moment);
 `;
 
 /**
- * Makes a new file ours, and makes sure that an old one is. It may be called again after an error.
+ * What each version of the layout adds to the one before; a new file gets all of it. A version only adds, so that
+ * processes of the one before go on while a newer one brings the file up to date.
+ */
+const VERSIONS = [MESSAGES_AND_RESULTS, LIMITS];
+
+/**
+ * Makes a new file ours, makes sure that an old one is, and brings it up to date. It may be called again after an error.
  * @throws StoreCorruptError for a file of another program or of a newer version
  */
 export function adoptFile(db: DatabaseSync, path: string): void {
-  if (isOursNow(db, path)) return;
+  if (versionNow(db, path) === VERSIONS.length) return;
   const { journal_mode: mode } = db.prepare('PRAGMA journal_mode = WAL').get() ?? {};
   if (mode !== 'wal') {
     throw new StoreError(
@@ -97,7 +127,8 @@ export function adoptFile(db: DatabaseSync, path: string): void {
   db.exec('BEGIN IMMEDIATE');
   try {
     // Again: another process may have been quicker.
-    if (!isOurs(db, path)) db.exec(TABLES);
+    for (const added of VERSIONS.slice(versionOf(db, path))) db.exec(added);
+    db.exec(`PRAGMA user_version = ${VERSIONS.length}`);
     db.exec('COMMIT');
   } catch (error) {
     db.exec('ROLLBACK');
@@ -106,27 +137,28 @@ export function adoptFile(db: DatabaseSync, path: string): void {
 }
 
 /** In one snapshot: between two reads another process may make the file ours. */
-function isOursNow(db: DatabaseSync, path: string): boolean {
+function versionNow(db: DatabaseSync, path: string): number {
   db.exec('BEGIN');
   try {
-    return isOurs(db, path);
+    return versionOf(db, path);
   } finally {
     // Some errors end the transaction by themselves.
     if (db.isTransaction) db.exec('ROLLBACK');
   }
 }
 
-function isOurs(db: DatabaseSync, path: string): boolean {
+/** The version of our layout that a file has; 0 for a new file. */
+function versionOf(db: DatabaseSync, path: string): number {
   const application = Number(db.prepare('PRAGMA application_id').get()?.application_id);
   const version = Number(db.prepare('PRAGMA user_version').get()?.user_version);
   if (application === APPLICATION_ID) {
-    if (version === SCHEMA_VERSION) return true;
+    if (version >= 1 && version <= VERSIONS.length) return version;
     throw new StoreCorruptError(
-      `${path}: expected schema ${SCHEMA_VERSION}, got ${version}: it belongs to another version of Lovage. Upgrade lovage here, or use another file`,
+      `${path}: expected schema 1 to ${VERSIONS.length}, got ${version}: it belongs to another version of Lovage. Upgrade lovage here, or use another file`,
     );
   }
   const tables = Number(db.prepare('SELECT count(*) AS n FROM sqlite_schema').get()?.n);
-  if (application === 0 && version === 0 && tables === 0) return false;
+  if (application === 0 && version === 0 && tables === 0) return 0;
   throw new StoreCorruptError(
     `${path}: expected a Lovage store or a new file, got the SQLite database of another program (application id ${application}, ${tables} tables and indexes). It was not touched; use another path`,
   );

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import type { BackendFeatures, JoinStore, ResultBackend, ResultRecord } from '../contracts/backend.ts';
 import type { Recipe } from '../contracts/common.ts';
+import type { LimitStore } from '../contracts/limits.ts';
 import { encodeResult } from '../wire/result.ts';
 import { ChildRunner } from './child-runner.ts';
 import type { Law } from './runner.ts';
@@ -22,6 +23,7 @@ export type BackendLaw = Law<BackendWorld>;
 export class BackendWorld {
   readonly features: BackendFeatures;
   readonly hasJoins: boolean;
+  readonly hasLimits: boolean;
   readonly recipe: Recipe | undefined;
   readonly children = new ChildRunner();
   readonly #fixture: BackendFixture;
@@ -33,6 +35,7 @@ export class BackendWorld {
     this.#fixture = fixture;
     this.features = backend.features;
     this.hasJoins = backend.joins !== undefined;
+    this.hasLimits = backend.limits !== undefined;
     this.recipe = fixture.recipe;
   }
 
@@ -51,13 +54,20 @@ export class BackendWorld {
     return joins;
   }
 
+  /** The limits of a new started connection. */
+  async openLimits(): Promise<LimitStore> {
+    const { limits } = await this.open();
+    assert.ok(limits);
+    return limits;
+  }
+
   /** Stops all connections, as when everything is restarted. */
   async stopAll(): Promise<void> {
     for (const backend of this.#open) await backend.stop();
     this.#open.clear();
   }
 
-  /** A task or join id that no other law uses. */
+  /** A task id, join id or key that no other law uses. */
   id(label: string | number): string {
     return `${this.#prefix}-${label}`;
   }

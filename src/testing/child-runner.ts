@@ -4,20 +4,25 @@ import type { Recipe } from '../contracts/common.ts';
 
 /** What a child process is told to do; see child.ts. */
 export interface ChildJob {
-  readonly role: 'drain' | 'hold' | 'publish' | 'store';
+  readonly role: 'drain' | 'hold' | 'publish' | 'store' | 'claim' | 'reserve';
   readonly recipe: Recipe;
   readonly queue?: string;
-  /** How many to hold or publish. */
+  /** How many to hold, publish or reserve. */
   readonly count?: number;
   readonly leaseMs?: number;
   /** Of the results to store. */
   readonly taskIds?: readonly string[];
+  /** To claim, or to reserve of, once it is told to go on. */
+  readonly keys?: readonly string[];
+  readonly intervalMs?: number;
 }
 
 /** A child process of a suite. */
 export interface Child {
   /** Everything it has reported so far, in order. */
   readonly reports: string[];
+  /** Lets one go on that has reported `ready`. */
+  goOn(): void;
   /** Kills it as `kill -9` does, and waits until it is gone. */
   kill(): Promise<void>;
   /** Asks it to finish, and waits until it has exited by itself. Rejects where that was with an error. */
@@ -41,6 +46,7 @@ export class ChildRunner {
     child.send(job);
     return {
       reports,
+      goOn: () => child.send('go on'),
       kill: async () => {
         child.kill('SIGKILL');
         await exited;

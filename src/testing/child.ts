@@ -1,5 +1,5 @@
 // A process of its own for the conformance suites: it gets one job by message, opens the driver by its recipe, and
-// reports ids. It ends when its parent disconnects.
+// reports ids or what it was told. It ends when its parent disconnects.
 import { once } from 'node:events';
 import type { ResultBackend } from '../contracts/backend.ts';
 import type { Broker } from '../contracts/broker.ts';
@@ -51,10 +51,35 @@ async function store(backend: ResultBackend, { taskIds = [] }: ChildJob): Promis
   await report(taskIds);
 }
 
+async function toldToGoOn(): Promise<void> {
+  await report(['ready']);
+  await once(process, 'message');
+}
+
+async function claim(backend: ResultBackend, { keys = [], leaseMs = 30_000 }: ChildJob): Promise<void> {
+  const holder = `process ${process.pid}`;
+  await toldToGoOn();
+  for (let from = 0; from < keys.length; from += 10) {
+    const asked = keys.slice(from, from + 10);
+    const answers = await backend.limits?.claimMany(asked.map((key) => ({ key, holder, leaseMs })));
+    await report(asked.filter((_, i) => answers?.[i]?.granted));
+  }
+  await report(['all asked']);
+}
+
+async function reserve(backend: ResultBackend, { keys: [key = ''] = [], intervalMs = 1000, count = 1 }: ChildJob) {
+  await toldToGoOn();
+  for (let i = 0; i < count; i++) {
+    const id = `${process.pid}-${i}`;
+    await report((await backend.limits?.reserveMany([{ key, id, intervalMs, burst: 1 }]))?.map(String) ?? []);
+  }
+  await report(['all asked']);
+}
+
 const [job] = (await once(process, 'message')) as [ChildJob];
 const module = await import(job.recipe.module);
 const driver = module[job.recipe.factory](...job.recipe.args);
 await driver.start();
-await { drain, hold, publish, store }[job.role](driver, job);
+await { drain, hold, publish, store, claim, reserve }[job.role](driver, job);
 if (!parentGone.signal.aborted) await once(parentGone.signal, 'abort');
 await driver.stop();

@@ -12,3 +12,8 @@ export async function eventually<T>(check: () => T | Promise<T>, ms = 10_000): P
     await setTimeout(10);
   }
 }
+
+/** Waits until somewhat more than `ms` have passed, by any clock of this machine. For tests of what ends by itself. */
+export async function passes(ms: number): Promise<void> {
+  await setTimeout(ms + 20);
+}

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { memoryBackend } from '../../src/backends/memory.ts';
 import { memoryBroker } from '../../src/brokers/memory.ts';
-import type { Broker, Consumer, ResultBackend } from '../../src/index.ts';
+import type { Broker, Consumer, LimitStore, ResultBackend } from '../../src/index.ts';
 import { backendConformance, brokerConformance } from '../../src/testing/index.ts';
 import { override } from '../support/override.ts';
 
@@ -66,6 +66,41 @@ describe('the conformance suite notices a driver that', () => {
     const dropping = broker((consumer) => ({ rejectMany: (deliveries) => consumer.ackMany(deliveries) }));
     const broken = await brokenLaws((runner) => brokerConformance(runner, dropping), /rejected/);
     expect(broken).toContain('a rejected message is kept with its reason');
+  });
+
+  const limited = (change: (limits: LimitStore) => Partial<LimitStore>) => async () => {
+    const url = `memory://${randomUUID()}`;
+    const create = (): ResultBackend => {
+      const real = memoryBackend(url);
+      const { limits } = real;
+      return override(real, limits ? { limits: override(limits, change(limits)) } : {});
+    };
+    return { create, cleanup: async () => {} };
+  };
+
+  test('gives a claim to two', async () => {
+    const generous = limited(() => ({ claimMany: async (claims) => claims.map(() => ({ granted: true })) }));
+    const broken = await brokenLaws((runner) => backendConformance(runner, generous), /exactly one of many who ask/);
+    expect(broken).toHaveLength(1);
+  });
+
+  test('lets anybody finish', async () => {
+    const careless = limited((limits) => ({
+      finishMany: async (claims, ttlMs) => {
+        await limits.claimMany(claims.map((claim) => ({ ...claim, leaseMs: 1000, slots: 100 })));
+        return limits.finishMany(claims, ttlMs);
+      },
+    }));
+    const broken = await brokenLaws((runner) => backendConformance(runner, careless), /comes back later|only a holder/);
+    expect(broken).toHaveLength(2);
+  });
+
+  test('forgets who has reserved what', async () => {
+    const forgetful = limited((limits) => ({
+      reserveMany: (requests) => limits.reserveMany(requests.map((one) => ({ ...one, id: randomUUID() }))),
+    }));
+    const broken = await brokenLaws((runner) => backendConformance(runner, forgetful), /has the same moment/);
+    expect(broken).toHaveLength(1);
   });
 
   test('replaces a SUCCESS', async () => {

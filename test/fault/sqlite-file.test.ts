@@ -206,7 +206,58 @@ describe('a file that is not a store of ours', () => {
     const db = new DatabaseSync(path);
     db.exec('PRAGMA user_version = 99');
     db.close();
-    assert.match((await startError()).message, /expected schema 1, got 99.*Upgrade lovage/);
+    assert.match((await startError()).message, /expected schema 1 to 2, got 99.*Upgrade lovage/);
+  });
+});
+
+describe('a file of an older version', () => {
+  /** As version 1 made it: without claims and rates. */
+  function makeOld(): void {
+    const db = new DatabaseSync(path);
+    db.exec('DROP TABLE claims; DROP TABLE rates; DROP TABLE reservations; PRAGMA user_version = 1');
+    db.close();
+  }
+
+  test('is brought up to date, with all that is in it', async () => {
+    await makeStore(3);
+    makeOld();
+    const backend = sqliteBackend(`sqlite://${path}`);
+    await backend.start();
+    const claims = [{ key: 'k', holder: 'h', leaseMs: 1000 }];
+    assert.deepEqual(await backend.limits?.claimMany(claims), [{ granted: true }]);
+    await backend.stop();
+    const broker = sqliteBroker(`sqlite://${path}`);
+    await broker.start();
+    assert.equal((await broker.countMany(['q']))[0]?.ready, 3);
+    await broker.stop();
+  });
+
+  test('is brought up to date once where several open it, beside a process that has it open', async () => {
+    await makeStore(3);
+    const old = sqliteBroker(`sqlite://${path}`);
+    await old.start();
+    makeOld();
+    const children = new ChildRunner();
+    const recipe = { module: import.meta.resolve('../../src/backends/sqlite.ts'), factory: 'sqliteBackend' };
+    const start = () => {
+      const args = [`sqlite://${path}`];
+      return children.start({ role: 'claim', recipe: { ...recipe, args }, keys: ['k'], leaseMs: 60_000 });
+    };
+    const started = [start(), start(), start()];
+    try {
+      for (const child of started) {
+        await eventually(() => assert.deepEqual(child.reports, ['ready']), 20_000);
+        child.goOn();
+        await eventually(() => assert.equal(child.reports.at(-1), 'all asked'), 20_000);
+        await child.finish();
+      }
+      const granted = started.flatMap(({ reports }) => reports.slice(1, -1));
+      assert.deepEqual(granted, ['k']);
+      assert.equal((await old.countMany(['q']))[0]?.ready, 3);
+    } finally {
+      children.killAll();
+      await old.stop();
+    }
   });
 });
 
