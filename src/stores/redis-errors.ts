@@ -34,15 +34,17 @@ const cluster: Maker = (url, cause) =>
     { cause },
   );
 
+const forbidden: Maker = (url, cause) =>
+  new ConfigError(
+    `${url}: this user may not do that (${cause.message}): it needs +@read +@write +@pubsub +@scripting +@connection +info +time and the keys that docs/redis.md lists`,
+    { cause },
+  );
+
 /** By the first word of what Redis answers. */
 const byReply: Record<string, Maker | undefined> = {
   WRONGPASS: login,
   NOAUTH: login,
-  NOPERM: (url, cause) =>
-    new ConfigError(
-      `${url}: this user may not do that (${cause.message}): it needs +@read +@write +@pubsub +@scripting +@connection and the keys that docs/redis.md lists`,
-      { cause },
-    ),
+  NOPERM: forbidden,
   MOVED: cluster,
   ASK: cluster,
   CROSSSLOT: cluster,
@@ -79,6 +81,7 @@ function byCode(error: Error): Maker {
         { cause },
       );
   }
+  if (error.message.startsWith("ERR The user executing the script can't run")) return forbidden;
   if (/^Protocol error/i.test(error.message)) {
     return (url, cause) => new ConfigError(`${url} answers, but not as a Redis does (${cause.message})`, { cause });
   }

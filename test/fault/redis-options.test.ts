@@ -94,6 +94,30 @@ describe('a Redis Cluster', () => {
   });
 });
 
+describe('a user of Redis', () => {
+  const rights = ['+@read', '+@write', '+@pubsub', '+@scripting', '+@connection', '+info', '+time'];
+  const asUser = (shop: RedisShop) => shop.server.url.replace('//', '//worker:secret@');
+
+  test('with just the rights that the documentation names can send, work and read results', async () => {
+    await using shop = await RedisShop.open();
+    await shop.raw.call('ACL', 'SETUSER', 'worker', 'on', '>secret', '~*', '&*', ...rights);
+    await shop.worker(shop.app(asUser(shop)));
+    const result = await shop.app(asUser(shop)).sendTask('tasks.work', ['one'], { countdown: 0.1 });
+    expect(await result.get({ timeout: 10 })).toBe('one');
+    expect(shop.complaints).toEqual([]);
+  });
+
+  test('with too few is told which it needs', async () => {
+    await using shop = await RedisShop.open();
+    const few = rights.filter((right) => right !== '+time');
+    await shop.raw.call('ACL', 'SETUSER', 'worker', 'on', '>secret', '~*', '&*', ...few);
+    const app = shop.app(asUser(shop));
+    const error = await (await app.broker()).countMany(['celery']).catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(ConfigError);
+    expect(String(error)).toMatch(/this user may not do that.*\+info \+time/);
+  });
+});
+
 describe('an option that does not exist', () => {
   test.each([
     ['?visibilty_timeout=5', {}, /no option 'visibiltyTimeout'; did you mean 'visibilityTimeout'\?/],
