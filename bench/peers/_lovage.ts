@@ -61,6 +61,8 @@ export async function lovagePeer({ peer, broker, variants, url, purge }: LovageP
     async client(name) {
       const { BenchClient } = await home<typeof import('../client.ts')>('bench', 'client.ts');
       const client = new BenchClient(url(chosen(name)));
+      // As the other peers do: what is measured are tasks, not the opening of connections.
+      await client.connect();
       return {
         enqueue: (_variant: string, task: Task, arg: (i: number) => number, n: number, mode: Mode) =>
           client.enqueue(task, arg, n, mode),
