@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import type { LovageApp } from '../app/app.ts';
+import { Lifecycle } from '../app/lifecycle.ts';
 import type { Consumer } from '../contracts/broker.ts';
 import { listenForControl } from '../control/responder.ts';
 import { ConfigError } from '../errors.ts';
@@ -59,7 +60,7 @@ export class Worker {
 
   /** Resolves when the worker takes messages. */
   async start(): Promise<void> {
-    this.#starting ??= this.#start();
+    this.#starting ??= this.#begin();
     await this.#starting;
   }
 
@@ -94,7 +95,21 @@ export class Worker {
     }
   }
 
-  async #start(): Promise<Parts> {
+  async #begin(): Promise<Parts> {
+    const lifecycle = new Lifecycle(this.app, { hostname: this.hostname });
+    try {
+      await lifecycle.start();
+      const parts = { ...(await this.#start()), lifecycle };
+      await lifecycle.ready();
+      return parts;
+    } catch (error) {
+      this.#starting = undefined;
+      await lifecycle.abandon();
+      throw error;
+    }
+  }
+
+  async #start(): Promise<Omit<Parts, 'lifecycle'>> {
     const { app, hostname } = this;
     const { logger } = app;
     const { broker, publisher, results } = await app.connections();
@@ -155,7 +170,8 @@ export class Worker {
   }
 
   async #stop(starting: Promise<Parts>): Promise<number> {
-    const { dispatcher, settler, leases, consumer, fetcher, stopControl } = await starting;
+    const { dispatcher, settler, leases, consumer, fetcher, stopControl, lifecycle } = await starting;
+    lifecycle.stopping();
     const timeIsUp = new AbortController();
     const timer = setTimeout(() => timeIsUp.abort(), Math.min(this.#graceMs, maxTimerMs));
     const noMoreTime = AbortSignal.any([this.#hurry.signal, timeIsUp.signal]);
@@ -169,6 +185,7 @@ export class Worker {
     if (unfinished > 0)
       this.app.logger.warn({ tasks: unfinished }, 'the grace time was over: running tasks were aborted');
     await settler.drained();
+    await lifecycle.stop(noMoreTime);
     clearTimeout(timer);
     await stopControl();
     await leases.stop();
@@ -187,6 +204,7 @@ interface Parts {
   readonly consumer: Consumer;
   readonly fetcher: Fetcher;
   readonly stopControl: () => Promise<void>;
+  readonly lifecycle: Lifecycle;
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
