@@ -98,9 +98,11 @@ export class WorkerContext implements TaskContext {
     throw new Snooze(when);
   }
 
-  /** The retries that were asked for with `throw: false`. */
-  get besides(): readonly Again[] | undefined {
-    return this.#besides;
+  /** The retries that were asked for with `throw: false` since the last call; `undefined` for none. */
+  takeBesides(): readonly Again[] | undefined {
+    const besides = this.#besides;
+    this.#besides = undefined;
+    return besides;
   }
 
   /** What a retry of this run changes in its message. */

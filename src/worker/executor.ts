@@ -62,7 +62,8 @@ export class Executor {
     }
     outcome = await this.#close(begun, outcome);
     await runAfter(definition.hooks, context, outcome, this.#app.logger);
-    return outcome;
+    // A hook may have asked for one more run.
+    return this.#close(begun, outcome);
   }
 
   #body(begun: Begun): unknown {
@@ -145,7 +146,7 @@ export class Executor {
 
   /** Sends what was retried with `throw: false`: it runs besides, however this run ended. */
   #close(begun: Begun, outcome: Outcome): Outcome | Promise<Outcome> {
-    const { besides } = begun.context;
+    const besides = begun.context.takeBesides();
     if (!besides || outcome.kind === 'release') return outcome;
     return this.#sendBesides(begun, besides).then(
       () => outcome,

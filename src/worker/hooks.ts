@@ -21,14 +21,21 @@ export async function runAfter(
       try {
         await run();
       } catch (error) {
-        const { id, task } = context.request;
-        logger.error({ task, id, hook, error }, `the hook ${hook} threw; the outcome of the task stands`);
+        report(logger, hook, context, error);
       }
     };
     if (onSuccess && end.state === 'SUCCESS') await attempt('onSuccess', () => onSuccess(context, end.value));
     if (onFailure && end.state === 'FAILURE') await attempt('onFailure', () => onFailure(context, end.error));
     if (onRetry && end.state === 'RETRY') await attempt('onRetry', () => onRetry(context, end.error, end.dueAt));
     if (after) await attempt('after', () => after(context, end));
+  }
+}
+
+function report(logger: Logger, hook: string, { request: { id, task } }: TaskContext, error: unknown): void {
+  try {
+    logger.error({ task, id, hook, error }, `the hook ${hook} threw; the outcome of the task stands`);
+  } catch {
+    // A logger of the application's own that throws must not cost a task.
   }
 }
 

@@ -186,6 +186,16 @@ describe('hooks', () => {
     expect(errors[0]?.fields).toMatchObject({ task: 'tasks.one', error: new Error('broken hook') });
   });
 
+  test('that throw cost nothing even where the logger throws too', async () => {
+    const broken = () => {
+      throw new Error('broken');
+    };
+    await using play = new Playground({ logger: { ...quiet, error: broken } });
+    const task = play.app.task('tasks.one', { after: broken }, () => 3);
+    await play.work();
+    expect(await (await task.delay()).get({ timeout: 5 })).toBe(3);
+  });
+
   test('a value that cannot be written is a failure for them too', async () => {
     await using play = new Playground();
     const notes: string[] = [];

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { Lifecycle } from '../../src/app/lifecycle.ts';
 import { ConfigError, ResourceError, type WorkerEvent } from '../../src/index.ts';
 import { Playground, quiet } from '../support/in-memory.ts';
 import { until } from '../support/workplace.ts';
@@ -53,6 +54,17 @@ describe('app.on', () => {
     expect(await worker.stop()).toBe(0);
     expect(notes).toEqual(['workerReady', 'workerShutdown']);
     expect(errors).toMatchObject([{ event: 'workerReady' }, { event: 'workerShutdown' }]);
+  });
+
+  test('tells a child of a pool only what concerns its own process', async () => {
+    await using play = new Playground();
+    const notes: string[] = [];
+    for (const event of events) play.app.on(event, ({ child }) => void notes.push(`${event} ${child}`));
+    play.app.resource('db', () => void notes.push('open'), { close: () => void notes.push('close') });
+    const life = new Lifecycle(play.app, { hostname: 'w1@here', child: true });
+    await life.start();
+    await life.stop(new AbortController().signal);
+    expect(notes).toEqual(['open', 'workerProcessInit true', 'workerProcessShutdown true', 'close']);
   });
 
   test('returns what ends the listening', async () => {

@@ -118,6 +118,26 @@ describe('self.retry()', () => {
     expect(runs).toEqual([0, 1]);
   });
 
+  test('with throw: false in a hook, runs the task once more too', async () => {
+    await using play = new Playground({}, { queues: ['celery', 'second'] });
+    const queues: string[] = [];
+    const task = play.app.task(
+      'tasks.elsewhere',
+      {
+        bind: true,
+        onFailure: (self) => void self.retry({ throw: false, queue: 'second', countdown: 0 }),
+      },
+      (self) => {
+        queues.push(self.request.queue);
+        if (queues.length === 1) throw new Busy('not here');
+      },
+    );
+    await play.work();
+    await task.delay();
+    await until(() => queues.length === 2);
+    expect(queues).toEqual(['celery', 'second']);
+  });
+
   test('holds its maxRetries for an automatic retry too', async () => {
     await using play = new Playground();
     let runs = 0;
