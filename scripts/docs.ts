@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { configTable, environmentNames } from '../src/app/config.ts';
+import { retryOptionTable } from '../src/app/retry-options.ts';
 import { callOptionTable, taskOptionTable } from '../src/app/task-options.ts';
 import type { OptionTable } from '../src/util/options.ts';
 import { workerOptionTable } from '../src/worker/worker.ts';
@@ -28,6 +29,14 @@ ${table(configTable, true)}
 ${table(taskOptionTable, false)}
 
 Not in this version, and refused rather than ignored: ${unsupported(taskOptionTable)}.
+
+\`app.defineTask(defaults)\` takes the same options without \`schema\` and \`params\`; see [tasks.md](tasks.md).
+
+## A retry
+
+\`self.retry(options)\`. What is not given stays as it is in the message.
+
+${table(retryOptionTable, false)}
 
 ## A call
 

@@ -174,6 +174,11 @@ export class MaxRetriesExceededError extends LovageError {
   override readonly code = 'MAX_RETRIES_EXCEEDED';
 }
 
+/** Thrown by a task to fail for good: no automatic retry, whatever `autoretryFor` says. Give the reason as `cause`. */
+export class NonRetryableError extends LovageError {
+  override readonly code = 'NON_RETRYABLE';
+}
+
 /** A message was delivered more often than `maxDeliveries`: its workers probably died of it. */
 export class DeliveryLimitError extends LovageError {
   override readonly code = 'DELIVERY_LIMIT';
@@ -190,6 +195,12 @@ export class WorkerShutdownError extends LovageError {
   override readonly retryable = true;
 }
 
+/** A resource of the application could not be opened, so its worker does not start. */
+export class ResourceError extends LovageError {
+  override readonly code = 'RESOURCE';
+  override readonly retryable = true;
+}
+
 // --- Raised inside a task to say how it should end; the worker catches them. ---
 
 /** Run this task again later. Thrown by `self.retry()`. */
@@ -200,6 +211,40 @@ export class Retry extends LovageError {
 
   constructor(message: string, dueAt: number, cause?: unknown) {
     super(message, { cause });
+    this.dueAt = dueAt;
+  }
+}
+
+/**
+ * Run this task again after so many seconds, at a Date, or when the header `Retry-After` of an HTTP answer says. It counts
+ * as a retry. When none is left the task fails with `cause`, where one is given.
+ * @throws ConfigError for a time that is none
+ */
+export class RetryAfter extends LovageError {
+  override readonly code = 'RETRY_AFTER';
+  /** Milliseconds since the epoch when the next run is due. */
+  readonly dueAt: number;
+
+  constructor(when: number | string | Date, options?: { cause?: unknown }) {
+    const dueAt = instantOf(when, 'RetryAfter');
+    super(`retry in ${secondsUntil(dueAt)} s`, options);
+    this.dueAt = dueAt;
+  }
+}
+
+/**
+ * Run this task again after so many seconds, or at a Date, as if this run had not been: it does not count as a retry.
+ * Thrown by `self.snooze()`.
+ * @throws ConfigError for a time that is none
+ */
+export class Snooze extends LovageError {
+  override readonly code = 'SNOOZE';
+  /** Milliseconds since the epoch when the next run is due. */
+  readonly dueAt: number;
+
+  constructor(when: number | Date) {
+    const dueAt = instantOf(when, 'snooze');
+    super(`snoozed for ${secondsUntil(dueAt)} s`);
     this.dueAt = dueAt;
   }
 }
@@ -218,4 +263,20 @@ export class Reject extends LovageError {
     super(reason);
     this.requeue = options.requeue ?? false;
   }
+}
+
+/** Seconds from now, a Date, or the text of a `Retry-After` header, as milliseconds since the epoch. */
+function instantOf(when: number | string | Date, where: string): number {
+  const seconds = typeof when === 'string' && /^\s*\d+\s*$/.test(when) ? Number(when) : when;
+  const instant =
+    typeof seconds === 'number'
+      ? Date.now() + (seconds >= 0 ? seconds : Number.NaN) * 1000
+      : new Date(seconds).getTime();
+  if (Number.isFinite(instant)) return instant;
+  const text = typeof when === 'string' ? JSON.stringify(when) : String(when);
+  throw new ConfigError(`${where}: expected 0 or more seconds, or a Date, got ${text}`);
+}
+
+function secondsUntil(instant: number): string {
+  return Math.max(0, (instant - Date.now()) / 1000).toFixed(1);
 }

@@ -12,14 +12,22 @@ export class Lovage extends LovageApp {
 
 // Configuration.
 export { type Config, fromCelerySettings, type LovageOptions, type RetryPolicy, type Route } from './app/config.ts';
-export { currentTask, type RetryOptions, type TaskContext, type TaskRequest } from './app/current-task.ts';
+export { currentTask, type TaskContext, type TaskRequest } from './app/current-task.ts';
+export type { DiscoveryOptions } from './app/discovery.ts';
+export type { TaskEnd, TaskHooks } from './app/hooks.ts';
 export { type Logger, type LogLevel, streamLogger } from './app/logger.ts';
+// What lives as long as a worker.
+export type { Resource, ResourceOptions } from './app/resource.ts';
 // Results.
 export { AsyncResult } from './app/result.ts';
 export type { WaitOptions } from './app/results.ts';
+export type { RetryKwargs, RetryOptions } from './app/retry-options.ts';
 // Tasks: what `app.task` makes and what a running task sees.
 export type { Task } from './app/task.ts';
-export type { CallOptions, TaskOptions } from './app/task-options.ts';
+export { TaskBase, type TaskClass } from './app/task-base.ts';
+export type { BoundTaskMaker, TaskMaker } from './app/task-maker.ts';
+export type { CallOptions, TaskDefaults, TaskOptions } from './app/task-options.ts';
+export type { WorkerEvent, WorkerInfo, WorkerListener } from './app/worker-events.ts';
 export { Chord, chord } from './canvas/chord.ts';
 export { Signature } from './canvas/signature.ts';
 // For those who write a broker or a backend of their own: see CONTRIBUTING.md and `lovage/testing`.

@@ -1,24 +1,28 @@
-import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Signature, SignatureSender } from '../canvas/signature.ts';
 import type { ResultBackend } from '../contracts/backend.ts';
 import type { Broker } from '../contracts/broker.ts';
-import { ConfigError, TaskRegistryError } from '../errors.ts';
+import { ConfigError } from '../errors.ts';
 import { newId } from '../util/ids.ts';
-import { nearest } from '../util/nearest.ts';
 import { checkOptions } from '../util/options.ts';
 import { loadSerializers } from '../wire/serializers.ts';
 import { type Config, configTable, type ErrorClass, type LovageOptions, resolveConfig } from './config.ts';
 import { type Connections, connect, type Drivers } from './connections.ts';
-import { currentRunning, type TaskContext } from './current-task.ts';
-import { localContext } from './local-context.ts';
+import { currentRunning } from './current-task.ts';
+import type { DiscoveryOptions } from './discovery.ts';
+import type { TaskHooks } from './hooks.ts';
 import { type Logger, streamLogger } from './logger.ts';
 import { type Prepared, Preparer } from './prepare.ts';
 import { Publisher } from './publisher.ts';
+import { type Resource, type ResourceOptions, Resources } from './resource.ts';
 import { AsyncResult, type ResultSource } from './result.ts';
 import { Results } from './results.ts';
 import { Router } from './router.ts';
-import { defineTask, type SchemaArgs, type Task, type TaskDefinition, type TaskFunction, taskHandle } from './task.ts';
-import { type CallOptions, callOptionTable, type TaskOptions, taskOptionTable } from './task-options.ts';
+import type { TaskDefinition } from './task.ts';
+import type { TaskInstances } from './task-base.ts';
+import type { TaskMaker } from './task-maker.ts';
+import { type CallOptions, callOptionTable } from './task-options.ts';
+import { TaskRegistry } from './task-registry.ts';
+import { type WorkerEvent, type WorkerListener, WorkerListeners } from './worker-events.ts';
 
 /** An application's open connections, with what writes to them. */
 export interface Running extends Connections {
@@ -32,8 +36,11 @@ export interface Running extends Connections {
  */
 export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable {
   readonly name: string;
+  /** For the worker: who listens to its life, and what lives as long as it. */
+  readonly listeners = new WorkerListeners();
+  readonly resources = new Resources(() => this.logger);
   readonly #drivers: Drivers;
-  readonly #tasks = new Map<string, TaskDefinition>();
+  readonly #registry = new TaskRegistry(this);
   readonly #preparer: Preparer;
   readonly #errorClasses = new Map<string, ErrorClass>();
   #config: Config;
@@ -46,6 +53,8 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
       throw new ConfigError(`an application needs a name, got ${JSON.stringify(name)}`);
     const { config, warnings } = resolveConfig(options, process.env);
     this.name = name;
+    this.task = this.#registry.make;
+    this.defineTask = this.task.defineTask;
     this.#config = config;
     this.#logger = config.logger ?? streamLogger();
     this.#drivers = drivers;
@@ -79,46 +88,43 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
   // --- Tasks ---
 
   /**
-   * Registers a task. Its function's types become those of `delay()` and of the result.
-   * @throws TaskRegistryError for a name that is taken
+   * Registers a task: `app.task(name, fn)` or `app.task(name, options, fn)`. Its function's types become those of `delay()`
+   * and of the result.
    */
-  task<Args extends readonly unknown[], R>(name: string, fn: (...args: Args) => R): Task<Args, Awaited<R>>;
-  task<S extends StandardSchemaV1, R>(
-    name: string,
-    options: TaskOptions & { bind: true; schema: S },
-    fn: (self: TaskContext, ...args: SchemaArgs<S>) => R,
-  ): Task<SchemaArgs<S>, Awaited<R>>;
-  task<Args extends readonly unknown[], R>(
-    name: string,
-    options: TaskOptions & { bind: true },
-    fn: (self: TaskContext, ...args: Args) => R,
-  ): Task<Args, Awaited<R>>;
-  task<S extends StandardSchemaV1, R>(
-    name: string,
-    options: TaskOptions & { bind?: false; schema: S },
-    fn: (...args: SchemaArgs<S>) => R,
-  ): Task<SchemaArgs<S>, Awaited<R>>;
-  task<Args extends readonly unknown[], R>(
-    name: string,
-    options: TaskOptions & { bind?: false },
-    fn: (...args: Args) => R,
-  ): Task<Args, Awaited<R>>;
-  task(name: string, ...rest: [TaskFunction] | [TaskOptions, TaskFunction]): Task {
-    const [options, fn] = rest.length === 1 ? [{}, rest[0]] : rest;
-    if (typeof name !== 'string' || name === '')
-      throw new ConfigError(`app.task: expected a task name first, got ${typeof name}`);
-    if (typeof fn !== 'function') throw new ConfigError(`task '${name}': expected a function last, got ${typeof fn}`);
-    checkOptions(taskOptionTable, options, `task '${name}'`);
-    if (this.#tasks.has(name))
-      throw new TaskRegistryError(`there is a task '${name}' already; give this one another name`);
-    const definition = defineTask(name, fn, options);
-    this.#tasks.set(name, definition);
-    return taskHandle(this, definition, () => currentRunning()?.context ?? localContext(name, this.logger));
+  readonly task: TaskMaker;
+  /** Gives a maker of tasks, to be used as `app.task` is, whose tasks share options and hooks. */
+  readonly defineTask: TaskMaker['defineTask'];
+
+  /**
+   * Puts hooks around every task of the application, outside of the tasks' own; a later call inside of an earlier one.
+   * @throws ConfigError for what is no hook
+   */
+  use(hooks: TaskHooks): void {
+    this.#registry.use(hooks);
+  }
+
+  /**
+   * Says by glob patterns which files register tasks, such as `tasks.ts` in every folder of `apps`. They are imported when
+   * a worker or the command line starts, or by `loadTasks()`: not at once, for they import the file that calls this.
+   * @throws ConfigError for patterns or a place that are none
+   */
+  autodiscoverTasks(patterns: readonly string[], options: DiscoveryOptions): void {
+    this.#registry.discovery.add(patterns, options);
+  }
+
+  /**
+   * Imports the files that `autodiscoverTasks` named and that were not imported yet, sorted by path.
+   * @throws ConfigError for a pattern that matches no file, and for a file that throws
+   * @throws TaskRegistryError for a task name in two files
+   */
+  async loadTasks(): Promise<void> {
+    await this.#registry.load();
+    if (this.#running) await loadSerializers(this.#ownSerializers());
   }
 
   /** Registered tasks by name. */
   get tasks(): ReadonlyMap<string, TaskDefinition> {
-    return this.#tasks;
+    return this.#registry.tasks;
   }
 
   // --- Sending ---
@@ -130,7 +136,7 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
     options: CallOptions = {},
   ): Promise<AsyncResult<R>> {
     checkOptions(callOptionTable, options, name);
-    const definition = this.#tasks.get(name);
+    const definition = this.tasks.get(name);
     const checked = definition?.options.schema ? await this.#checked(definition, args, options) : args;
     const prepared = this.#preparer.call(name, checked, options, definition?.options);
     await this.send([prepared], options);
@@ -146,7 +152,7 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
     checkOptions(callOptionTable, options, name);
     if (options.taskId !== undefined)
       throw new ConfigError(`${name}: one taskId cannot serve ${calls.length} calls; leave it out`);
-    const definition = this.#tasks.get(name);
+    const definition = this.tasks.get(name);
     const checked = definition?.options.schema
       ? await Promise.all(calls.map((args) => this.#checked(definition, args, options)))
       : calls;
@@ -156,7 +162,7 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
   }
 
   #resultOf<R>({ message: { id, task, ignoreResult } }: Prepared): AsyncResult<R> {
-    const own = this.#tasks.get(task)?.options.storeErrorsEvenIfIgnored;
+    const own = this.tasks.get(task)?.options.storeErrorsEvenIfIgnored;
     return new AsyncResult<R>(id, this, ignoreResult && !(own ?? this.config.taskStoreErrorsEvenIfIgnored));
   }
 
@@ -184,7 +190,7 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
     const chord = body.set({ taskId: bodyId }).toWire();
     const prepared = header.map(({ task, args, options }, groupIndex) => {
       checkOptions(callOptionTable, options, task);
-      const one = this.#preparer.call(task, args, options, this.#tasks.get(task)?.options);
+      const one = this.#preparer.call(task, args, options, this.tasks.get(task)?.options);
       if (one.message.ignoreResult)
         throw new ConfigError(`${task} is a member of a chord, so its result cannot be ignored`);
       return { ...one, message: { ...one.message, groupId, groupIndex, chord } };
@@ -234,6 +240,31 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
     return (await this.connections()).results;
   }
 
+  // --- The life of a worker ---
+
+  /** Instances of task classes in this process. */
+  get taskInstances(): TaskInstances {
+    return this.#registry.instances;
+  }
+
+  /**
+   * Has a function called at a point in the life of this application's workers. Listeners are called one after the other,
+   * each awaited. Returns what ends the listening.
+   * @throws ConfigError for an event that does not exist
+   */
+  on(event: WorkerEvent, listener: WorkerListener): () => void {
+    return this.listeners.add(event, listener);
+  }
+
+  /**
+   * Something that each process of a worker has one of, such as a pool of connections: opened by `make` before its first
+   * task, closed after its last.
+   * @throws ConfigError for a name that is taken
+   */
+  resource<T>(name: string, make: () => T | Promise<T>, options: ResourceOptions<NoInfer<T>> = {}): Resource<T> {
+    return this.resources.add(name, make, options);
+  }
+
   // --- Connections ---
 
   /** Opens the broker and the result backend, once. */
@@ -262,6 +293,7 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
 
   /** Closes what is open. The application may be used again; it opens anew. */
   async close(): Promise<void> {
+    await this.resources.closeOpened();
     const running = this.#running;
     this.#running = undefined;
     // What could not be opened need not be closed; whoever asked for it was told.
@@ -290,11 +322,11 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
   }
 
   #ownSerializers(): string[] {
-    return [...this.#tasks.values()].flatMap(({ options }) => options.serializer ?? []);
+    return [...this.tasks.values()].flatMap(({ options }) => options.serializer ?? []);
   }
 
   /** The name nearest to one that is not registered, for messages. */
   nearestTask(name: string): string | undefined {
-    return nearest(name, [...this.#tasks.keys()]);
+    return this.#registry.nearest(name);
   }
 }

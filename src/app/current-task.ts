@@ -1,6 +1,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Retry } from '../errors.ts';
 import type { TaskMessage } from '../wire/task-message.ts';
 import type { Logger } from './logger.ts';
+import type { RetryOptions } from './retry-options.ts';
 
 /** The request a task is answering. */
 export interface TaskRequest {
@@ -29,16 +31,6 @@ export interface TaskRequest {
   readonly lang: string;
 }
 
-export interface RetryOptions {
-  /** What went wrong; the task fails with it when no retries are left. */
-  error?: unknown;
-  /** Seconds from now. Without it and `eta`: `defaultRetryDelay`. */
-  countdown?: number;
-  eta?: Date;
-  /** Overrides the task's own. */
-  maxRetries?: number | null;
-}
-
 /** What a bound task gets as its first argument, and `currentTask()` returns. */
 export interface TaskContext {
   readonly request: TaskRequest;
@@ -47,9 +39,16 @@ export interface TaskContext {
   readonly logger: Logger;
   /**
    * Ends this run and has the task run again later. Write `throw self.retry(...)`; it throws by itself all the same.
+   * With `{ throw: false }` this run goes on, ends as it will, and the task runs once more besides.
    * @throws Retry always, or `error` / MaxRetriesExceededError when no retries are left
    */
+  retry(options: RetryOptions & { readonly throw: false }): Retry;
   retry(options?: RetryOptions): never;
+  /**
+   * Ends this run as if it had not been: the task comes back after so many seconds, or at a Date, and no retry is counted.
+   * @throws Snooze always
+   */
+  snooze(when: number | Date): never;
   /** Stores a state of the task's own, such as `PROGRESS`, with a value that `AsyncResult.info` shows. */
   updateState(state: string, meta?: unknown): Promise<void>;
 }

@@ -1,7 +1,8 @@
-import { ConfigError } from '../errors.ts';
+import { ConfigError, Snooze } from '../errors.ts';
 import { newId } from '../util/ids.ts';
 import type { TaskContext } from './current-task.ts';
 import type { Logger } from './logger.ts';
+import type { RetryOptions } from './retry-options.ts';
 
 /** The context of a bound task that is called directly, as in a unit test: it has an id, no broker, and states go nowhere. */
 export function localContext(task: string, logger: Logger): TaskContext {
@@ -28,9 +29,12 @@ export function localContext(task: string, logger: Logger): TaskContext {
     },
     signal: new AbortController().signal,
     logger,
-    retry(options) {
+    retry(options?: RetryOptions): never {
       // Without a broker there is no later: the error itself is the honest end.
       throw options?.error ?? new ConfigError(`${task} asked for a retry, but it was called directly, not by a worker`);
+    },
+    snooze(when) {
+      throw new Snooze(when);
     },
     updateState: async () => {},
   };

@@ -90,6 +90,7 @@ function setTimes(
   return Math.max(0, eta - now);
 }
 
-function wireSignatures(value: Sendable | readonly Sendable[]): WireSignature[] {
+/** Signatures as they travel. */
+export function wireSignatures(value: Sendable | readonly Sendable[]): WireSignature[] {
   return [value].flat().map((signature) => signature.toWire());
 }

@@ -2,10 +2,18 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
 import type { WireSignature } from '../wire/task-message.ts';
 import { type ErrorClass, retryPolicyKind } from './config.ts';
+import { hookTable } from './hooks.ts';
+import type { RetryKwargs } from './retry-options.ts';
+import { TaskBase, type TaskClass } from './task-base.ts';
 
 const errorClasses = kinds.custom<readonly ErrorClass[]>(
   'a list of error classes, such as [TypeError]',
   (v) => Array.isArray(v) && v.every((c) => typeof c === 'function'),
+);
+/** What `maxRetries` may be. */
+export const retryLimit = kinds.custom<number | null>(
+  'a whole number from 0 up, or null for no limit',
+  (v) => v === null || kinds.int(0).is(v),
 );
 const limitLater = 'time limits need the threads or processes pool, which this version does not have';
 
@@ -36,7 +44,7 @@ export const taskOptionTable = {
   acksOnFailureOrTimeout: option({ kind: kinds.flag, doc: 'Overrides taskAcksOnFailureOrTimeout.' }),
   maxDeliveries: option({ kind: kinds.int(1), doc: 'Overrides taskMaxDeliveries.' }),
   maxRetries: option<number | null>({
-    kind: kinds.custom('a whole number from 0 up, or null for no limit', (v) => v === null || kinds.int(0).is(v)),
+    kind: retryLimit,
     default: 3,
     doc: 'Retries before the task fails; null for no limit.',
   }),
@@ -67,10 +75,17 @@ export const taskOptionTable = {
     default: [],
     doc: 'Errors that are expected: logged without a stack, as information.',
   }),
-  retryKwargs: option({
+  retryKwargs: option<RetryKwargs>({
     kind: kinds.map,
-    unsupported: 'give maxRetries and defaultRetryDelay by themselves',
-    doc: '',
+    doc: 'Options of `self.retry()` for automatic retries, such as `{ countdown: 5, queue: "slow" }`.',
+  }),
+  ...hookTable,
+  base: option<TaskClass>({
+    kind: kinds.custom(
+      'a class that extends TaskBase',
+      (v) => typeof v === 'function' && v.prototype instanceof TaskBase,
+    ),
+    doc: 'A class that extends TaskBase, with hooks and fields for its tasks.',
   }),
   typing: option({ kind: kinds.flag, unsupported: 'arguments are always checked', doc: '' }),
   trail: option({ kind: kinds.flag, unsupported: 'children are always recorded', doc: '' }),
@@ -95,6 +110,33 @@ export const taskOptionTable = {
   unique: option({ kind: kinds.map, unsupported: 'unique tasks are not in this version', doc: '' }),
   sendEvents: option({ kind: kinds.flag, unsupported: 'task events are not in this version', doc: '' }),
 } satisfies OptionTable;
+
+const ofOneTask = 'it belongs to one task; give it to app.task';
+
+/** Every option of `app.defineTask(defaults)`. */
+export const taskDefaultsTable = {
+  ...taskOptionTable,
+  schema: { ...taskOptionTable.schema, unsupported: ofOneTask },
+  params: { ...taskOptionTable.params, unsupported: ofOneTask },
+} satisfies OptionTable;
+
+const ofTasks = 'give it to app.task or app.defineTask';
+const methodInstead = 'a class has methods for it: beforeStart, onSuccess, onFailure, onRetry, afterReturn';
+
+/** Every option that a task class may have in `static options`. */
+export const taskClassOptionTable = {
+  ...taskDefaultsTable,
+  bind: { ...taskOptionTable.bind, unsupported: ofTasks },
+  base: { ...taskOptionTable.base, unsupported: 'extend the class' },
+  before: { ...hookTable.before, unsupported: methodInstead },
+  onSuccess: { ...hookTable.onSuccess, unsupported: methodInstead },
+  onFailure: { ...hookTable.onFailure, unsupported: methodInstead },
+  onRetry: { ...hookTable.onRetry, unsupported: methodInstead },
+  after: { ...hookTable.after, unsupported: methodInstead },
+} satisfies OptionTable;
+
+/** What `app.defineTask(defaults)` takes: the options that several tasks may share. */
+export type TaskDefaults = Omit<TaskOptions, 'schema' | 'params'>;
 
 /** What `app.task(name, options, fn)` takes. Each option is a row of docs/config.md. */
 export type TaskOptions = OptionsOf<typeof taskOptionTable>;

@@ -2,9 +2,11 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { Signature, type SignatureSender } from '../canvas/signature.ts';
 import type { Config } from './config.ts';
 import type { TaskContext } from './current-task.ts';
+import type { TaskHooks } from './hooks.ts';
 import { bindArguments, declaredParams, type Params, paramsOf } from './params.ts';
 import type { AsyncResult } from './result.ts';
 import { validateArguments } from './schema.ts';
+import type { TaskBase } from './task-base.ts';
 import { type CallOptions, type TaskOptions, taskOptionTable } from './task-options.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: the parameters of somebody else's function; each task's own types are kept by `Task`.
@@ -52,6 +54,14 @@ export interface TaskDefinition {
   readonly name: string;
   readonly fn: TaskFunction;
   readonly options: TaskOptions;
+  /** The layers of hooks around the body, the outermost first; those of the application included. */
+  readonly hooks: readonly TaskHooks[];
+  /** The layers of the task itself. */
+  readonly ownHooks: readonly TaskHooks[];
+  /** What a bound body gets in place of the context, where the task has a class. */
+  readonly self: (() => TaskBase) | undefined;
+  /** Where it was registered, as far as that was watched. */
+  readonly file: string | undefined;
   /** Lays arguments onto parameters and checks the schema. `strict` also reports missing arguments. */
   bind(
     args: readonly unknown[],
@@ -61,13 +71,14 @@ export interface TaskDefinition {
 }
 
 /** Makes a definition; options are checked by the caller. */
-export function defineTask(name: string, fn: TaskFunction, options: TaskOptions): TaskDefinition {
+export function makeDefinition(
+  own: Pick<TaskDefinition, 'name' | 'fn' | 'options' | 'hooks' | 'ownHooks' | 'self' | 'file'>,
+): TaskDefinition {
+  const { name, fn, options } = own;
   const { schema } = options;
   const params: Params = options.params ? declaredParams(options.params) : paramsOf(fn, options.bind ? 1 : 0);
   return {
-    name,
-    fn,
-    options,
+    ...own,
     bind(args, kwargs, strict) {
       const bound = bindArguments(name, params, args, kwargs, strict || params.declared);
       return schema ? validateArguments(name, schema, bound) : bound;
@@ -98,10 +109,11 @@ export function deliveryLimit(
 /** The callable handle that applications hold. */
 export function taskHandle(
   app: TaskSender,
-  { name, fn, options }: TaskDefinition,
+  { name, fn, options, self }: TaskDefinition,
   localContext: () => TaskContext,
 ): Task {
-  const call = (...args: readonly unknown[]) => (options.bind ? fn(localContext(), ...args) : fn(...args));
+  const call = (...args: readonly unknown[]) =>
+    options.bind ? fn(self ? self() : localContext(), ...args) : fn(...args);
   const methods = {
     options,
     delay: (...args: readonly unknown[]) => app.sendTask(name, args),

@@ -1,10 +1,14 @@
 import type { LovageApp } from '../app/app.ts';
-import type { RetryOptions, TaskContext, TaskRequest } from '../app/current-task.ts';
+import type { TaskContext, TaskRequest } from '../app/current-task.ts';
 import type { Logger } from '../app/logger.ts';
+import { type RetryOptions, retryOptionTable } from '../app/retry-options.ts';
 import { type TaskDefinition, taskOption } from '../app/task.ts';
-import { ConfigError, MaxRetriesExceededError, Retry } from '../errors.ts';
+import { ConfigError, MaxRetriesExceededError, Retry, Snooze } from '../errors.ts';
+import { checkOptions } from '../util/options.ts';
 import { saferepr } from '../wire/saferepr.ts';
-import type { Run } from './outcome.ts';
+import type { Again } from './follow-ups.ts';
+import type { RetryChanges, Run } from './outcome.ts';
+import { changesOf } from './retry.ts';
 
 /** The context of a task that a worker runs. */
 export class WorkerContext implements TaskContext {
@@ -13,6 +17,9 @@ export class WorkerContext implements TaskContext {
   readonly #definition: TaskDefinition;
   readonly #run: Run;
   readonly #hostname: string;
+  #besides: Again[] | undefined;
+  #changes: Map<Retry, RetryChanges> | undefined;
+  #maxRetries: number | null | undefined;
   #request: TaskRequest | undefined;
 
   constructor(app: LovageApp, definition: TaskDefinition, run: Run, signal: AbortSignal, hostname: string) {
@@ -59,22 +66,54 @@ export class WorkerContext implements TaskContext {
     };
   }
 
-  retry({ error, countdown, eta, maxRetries }: RetryOptions = {}): never {
+  retry(options: RetryOptions & { readonly throw: false }): Retry;
+  retry(options?: RetryOptions): never;
+  retry(options: RetryOptions = {}): Retry {
+    checkOptions(retryOptionTable, options, 'self.retry');
+    if (options.countdown !== undefined && options.eta !== undefined)
+      throw new ConfigError('self.retry: give either countdown or eta, not both');
+    if (options.maxRetries !== undefined) this.#maxRetries = options.maxRetries;
+    const { error } = options;
     const { message } = this.#run;
-    const { options } = this.#definition;
-    if (eta !== undefined && Number.isNaN(eta.getTime()))
-      throw new ConfigError('retry: expected an eta that is a valid Date');
-    if (countdown !== undefined && !(countdown >= 0 && Number.isFinite(countdown)))
-      throw new ConfigError(`retry: expected a countdown of 0 or more seconds, got ${countdown}`);
-    const limit = maxRetries === undefined ? taskOption(options, 'maxRetries') : maxRetries;
-    if (limit !== null && limit !== undefined && message.retries >= limit) {
+    if (message.retries >= this.#retryLimit(options)) {
       if (error !== undefined) throw error;
       const call = `${message.task}[${message.id}] args:${saferepr(message.args)} kwargs:${saferepr(message.kwargs)}`;
       throw new MaxRetriesExceededError(`Can't retry ${call}: it has been retried ${message.retries} times`);
     }
-    const delay = countdown ?? taskOption(options, 'defaultRetryDelay') ?? 0;
-    const dueAt = eta ? eta.getTime() : Date.now() + delay * 1000;
-    throw new Retry(`retry in ${Math.max(0, (dueAt - Date.now()) / 1000).toFixed(1)} s`, dueAt, error);
+    const delay = options.countdown ?? taskOption(this.#definition.options, 'defaultRetryDelay') ?? 0;
+    const dueAt = options.eta === undefined ? Date.now() + delay * 1000 : Number(options.eta);
+    const retry = new Retry(`retry in ${Math.max(0, (dueAt - Date.now()) / 1000).toFixed(1)} s`, dueAt, error);
+    const changes = changesOf(options);
+    if (changes) {
+      this.#changes ??= new Map();
+      this.#changes.set(retry, changes);
+    }
+    if (options.throw !== false) throw retry;
+    this.#besides ??= [];
+    this.#besides.push({ dueAt, changes });
+    return retry;
+  }
+
+  snooze(when: number | Date): never {
+    throw new Snooze(when);
+  }
+
+  /** The retries that were asked for with `throw: false` since the last call; `undefined` for none. */
+  takeBesides(): readonly Again[] | undefined {
+    const besides = this.#besides;
+    this.#besides = undefined;
+    return besides;
+  }
+
+  /** What a retry of this run changes in its message. */
+  changesOf(retry: Retry): RetryChanges | undefined {
+    return this.#changes?.get(retry);
+  }
+
+  /** What this run said of `maxRetries` holds for its automatic retry too, else the task's. */
+  #retryLimit({ maxRetries = this.#maxRetries }: RetryOptions): number {
+    const limit = maxRetries === undefined ? taskOption(this.#definition.options, 'maxRetries') : maxRetries;
+    return limit ?? Number.POSITIVE_INFINITY;
   }
 
   async updateState(state: string, meta?: unknown): Promise<void> {

@@ -1,11 +1,23 @@
 import type { LovageApp } from '../app/app.ts';
 import { type Running, runAs, type TaskRequest } from '../app/current-task.ts';
-import { type TaskDefinition, taskOption } from '../app/task.ts';
-import { ArgumentsError, Ignore, LeaseLostError, Reject, Retry, WorkerShutdownError } from '../errors.ts';
+import type { TaskDefinition } from '../app/task.ts';
+import { Ignore, LeaseLostError, Reject, Retry, RetryAfter, Snooze, WorkerShutdownError } from '../errors.ts';
 import { WorkerContext } from './context.ts';
+import { type Again, again } from './follow-ups.ts';
+import { runAfter, runBefore } from './hooks.ts';
 import type { Outcome, Run } from './outcome.ts';
+import { autoretry, isAutoretried } from './retry.ts';
 
-/** Runs task bodies: arguments, context, retries, and what an error means. It never throws. */
+/** A run that has begun. */
+interface Begun {
+  readonly run: Run;
+  readonly definition: TaskDefinition;
+  readonly context: WorkerContext;
+  readonly children: string[];
+  readonly signal: AbortSignal;
+}
+
+/** Runs task bodies: arguments, context, hooks, retries, and what an error means. It never throws. */
 export class Executor {
   readonly #app: LovageApp;
   readonly #hostname: string;
@@ -21,14 +33,12 @@ export class Executor {
     if (!definition) return { kind: 'release' };
     const context = new WorkerContext(this.#app, definition, run, signal, this.#hostname);
     const running: Running = { context, message: run.message, children: [] };
-    const failed = (error: unknown) => this.#failed(error, definition, running, signal);
-    const ended = (value: unknown): Outcome => {
-      // Somebody else has the message now, and its result will count.
-      if (signal.reason instanceof LeaseLostError) return { kind: 'release' };
-      return { kind: 'success', value, children: running.children };
-    };
+    const begun: Begun = { run, definition, context, children: running.children, signal };
+    if (definition.hooks.length > 0) return runAs(running, () => this.#hooked(begun));
+    const failed = (error: unknown) => this.#close(begun, this.#failed(error, begun));
+    const ended = (value: unknown) => this.#close(begun, this.#ended(value, begun));
     try {
-      const value = runAs(running, () => this.#body(run, definition, context));
+      const value = runAs(running, () => this.#body(begun));
       return value instanceof Promise
         ? value.then(ended).catch(failed)
         : isThenable(value)
@@ -39,15 +49,48 @@ export class Executor {
     }
   }
 
-  #body(run: Run, definition: TaskDefinition, context: WorkerContext): unknown {
-    const { message } = run;
-    const call = (args: readonly unknown[]) =>
-      definition.options.bind ? definition.fn(context, ...args) : definition.fn(...args);
+  /** The same with hooks around the body; they are awaited, so this is never done at once. */
+  async #hooked(begun: Begun): Promise<Outcome> {
+    const { run, definition, context } = begun;
+    let outcome: Outcome;
+    try {
+      if (this.#tracks(begun)) await this.#started(run, context.request);
+      await runBefore(definition.hooks, context);
+      outcome = await this.#readable(begun, this.#ended(await this.#call(begun), begun));
+    } catch (error) {
+      outcome = this.#failed(error, begun);
+    }
+    outcome = await this.#close(begun, outcome);
+    await runAfter(definition.hooks, context, outcome, this.#app.logger);
+    // A hook may have asked for one more run.
+    return this.#close(begun, outcome);
+  }
+
+  #body(begun: Begun): unknown {
+    if (!this.#tracks(begun)) return this.#call(begun);
+    const { run, context } = begun;
+    return Promise.all([this.#bind(begun), this.#started(run, context.request)]).then(([args]) =>
+      this.#apply(begun, args),
+    );
+  }
+
+  #call(begun: Begun): unknown {
+    const args = this.#bind(begun);
+    return args instanceof Promise ? args.then((bound) => this.#apply(begun, bound)) : this.#apply(begun, args);
+  }
+
+  #bind({ run: { message }, definition }: Begun): readonly unknown[] | Promise<readonly unknown[]> {
     // TypeScript callers have had their arguments checked by the compiler; others have not.
-    const args = definition.bind(message.args, message.kwargs, message.lang !== 'ts');
-    const track = definition.options.trackStarted ?? this.#app.config.taskTrackStarted;
-    if (!track || message.ignoreResult) return args instanceof Promise ? args.then(call) : call(args);
-    return Promise.all([args, this.#started(run, context.request)]).then(([bound]) => call(bound));
+    return definition.bind(message.args, message.kwargs, message.lang !== 'ts');
+  }
+
+  #apply({ definition, context }: Begun, args: readonly unknown[]): unknown {
+    if (!definition.options.bind) return definition.fn(...args);
+    return definition.fn(definition.self ? definition.self() : context, ...args);
+  }
+
+  #tracks({ run, definition }: Begun): boolean {
+    return (definition.options.trackStarted ?? this.#app.config.taskTrackStarted) && !run.message.ignoreResult;
   }
 
   async #started({ message }: Run, request: TaskRequest): Promise<void> {
@@ -62,40 +105,67 @@ export class Executor {
     }
   }
 
-  #failed(error: unknown, definition: TaskDefinition, running: Running, signal: AbortSignal): Outcome {
-    const { children, message } = running;
-    if (error instanceof Retry) return { kind: 'retry', error: error.cause ?? error, dueAt: error.dueAt, children };
+  #ended(value: unknown, { signal, children }: Begun): Outcome {
+    // Somebody else has the message now, and its result will count.
+    if (signal.reason instanceof LeaseLostError) return { kind: 'release' };
+    return { kind: 'success', value, children };
+  }
+
+  /** A value that cannot be written is the failure of its task; its hooks are to hear of that, not of a success. */
+  async #readable({ run: { message }, children }: Begun, outcome: Outcome): Promise<Outcome> {
+    if (outcome.kind !== 'success' || message.ignoreResult) return outcome;
+    const results = await this.#app.results();
+    if (!results.backend) return outcome;
+    try {
+      results.encode({ taskId: message.id, state: 'SUCCESS', result: outcome.value, children: [] });
+      return outcome;
+    } catch (error) {
+      return { kind: 'failure', error, children };
+    }
+  }
+
+  #failed(error: unknown, begun: Begun): Outcome {
+    const { run, definition, context, children, signal } = begun;
+    if (error instanceof Retry) return retryOutcome(error, begun);
+    if (error instanceof Snooze) return { kind: 'retry', error, dueAt: error.dueAt, children, snoozed: true };
     if (error instanceof Ignore) return { kind: 'ignore' };
     if (error instanceof Reject) return { kind: 'reject', reason: error.message, requeue: error.requeue };
     const stopped =
       signal.aborted && (signal.reason instanceof WorkerShutdownError || signal.reason instanceof LeaseLostError);
     if (stopped) return { kind: 'release' };
-    if (isAutoretried(error, definition)) {
-      try {
-        running.context.retry({ error, countdown: autoretryDelay(definition, message.retries) });
-      } catch (retry) {
-        if (retry instanceof Retry) return { kind: 'retry', error, dueAt: retry.dueAt, children };
-      }
+    try {
+      if (error instanceof RetryAfter) context.retry({ error: error.cause, eta: error.dueAt });
+      if (isAutoretried(error, definition)) context.retry(autoretry(error, definition, run.message.retries));
+    } catch (thrown) {
+      if (thrown instanceof Retry) return retryOutcome(thrown, begun, error);
+      // No retries are left.
+      if (error instanceof RetryAfter) return { kind: 'failure', error: thrown, children };
     }
     return { kind: 'failure', error, children };
   }
+
+  /** Sends what was retried with `throw: false`: it runs besides, however this run ended. */
+  #close(begun: Begun, outcome: Outcome): Outcome | Promise<Outcome> {
+    const besides = begun.context.takeBesides();
+    if (!besides || outcome.kind === 'release') return outcome;
+    return this.#sendBesides(begun, besides).then(
+      () => outcome,
+      (error: unknown) => ({ kind: 'failure', error, children: begun.children }),
+    );
+  }
+
+  async #sendBesides({ run, children }: Begun, besides: readonly Again[]): Promise<void> {
+    const { publisher } = await this.#app.connections();
+    await publisher.publishMany(besides.map((one) => again(this.#app, run.message, run.queue, one)));
+    children.push(run.message.id);
+  }
+}
+
+function retryOutcome(retry: Retry, { context, children }: Begun, error: unknown = retry.cause ?? retry): Outcome {
+  const changes = context.changesOf(retry);
+  return { kind: 'retry', error, dueAt: retry.dueAt, children, ...(changes && { changes }) };
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
-}
-
-function isAutoretried(error: unknown, { options }: TaskDefinition): boolean {
-  // They will not fit the next time either.
-  if (error instanceof ArgumentsError) return false;
-  const among = (classes: TaskDefinition['options']['throws']) => (classes ?? []).some((c) => error instanceof c);
-  return among(options.autoretryFor) && !among(options.dontAutoretryFor);
-}
-
-/** Seconds before an automatic retry: Celery's rule, `factor * 2^retries` up to a limit, with full jitter. */
-function autoretryDelay({ options }: TaskDefinition, retries: number): number {
-  const backoff = taskOption(options, 'retryBackoff');
-  if (backoff === false || backoff === undefined) return taskOption(options, 'defaultRetryDelay') ?? 0;
-  const full = Math.min(taskOption(options, 'retryBackoffMax') ?? 600, (backoff === true ? 1 : backoff) * 2 ** retries);
-  return taskOption(options, 'retryJitter') ? Math.random() * full : full;
 }

@@ -4,6 +4,7 @@ import type { CallOptions } from '../app/task-options.ts';
 import { Signature } from '../canvas/signature.ts';
 import { derivedId, newId } from '../util/ids.ts';
 import type { TaskMessage, WireSignature } from '../wire/task-message.ts';
+import type { RetryChanges } from './outcome.ts';
 
 /** What a finished task has sent after it. Ids are the same each time they are worked out, so that a repeated settlement sends recognisable copies. */
 export function afterSuccess(app: LovageApp, message: TaskMessage, value: unknown): Prepared[] {
@@ -29,10 +30,37 @@ export function abandonedSteps(message: TaskMessage): string[] {
   return (message.chain ?? []).flatMap(({ options }) => (typeof options.task_id === 'string' ? [options.task_id] : []));
 }
 
-/** The same request once more: same id, one retry further (wire SPEC 7.10). */
-export function again(app: LovageApp, message: TaskMessage, queue: string, dueAt: number): Prepared {
-  const next = { ...message, retries: message.retries + 1, eta: dueAt, parentId: message.id, lang: 'ts', origin };
-  return { ...sameAgain(app, next, queue), delayMs: Math.max(0, dueAt - Date.now()) };
+/** When a task runs again, and what is different then. */
+export interface Again {
+  readonly dueAt: number;
+  readonly snoozed?: boolean;
+  readonly changes?: RetryChanges | undefined;
+}
+
+/** The same request once more: same id, one retry further unless it is only snoozed (wire SPEC 7.10). */
+export function again(
+  app: LovageApp,
+  message: TaskMessage,
+  queue: string,
+  { dueAt, snoozed, changes }: Again,
+): Prepared {
+  const retries = message.retries + (snoozed ? 0 : 1);
+  const kept = changes?.message.args ? withoutKey(message, 'argsRepr') : message;
+  const same = changes?.message.kwargs ? withoutKey(kept, 'kwargsRepr') : kept;
+  const next = { ...same, ...changes?.message, retries, eta: dueAt, parentId: message.id, lang: 'ts', origin };
+  const prepared = sameAgain(app, next, changes?.queue ?? queue);
+  return {
+    ...prepared,
+    serializer: changes?.serializer ?? prepared.serializer,
+    compression: changes?.compression ?? prepared.compression,
+    delayMs: Math.max(0, dueAt - Date.now()),
+  };
+}
+
+/** Other arguments are not to be shown as the ones before. */
+function withoutKey(message: TaskMessage, key: 'argsRepr' | 'kwargsRepr'): TaskMessage {
+  const { [key]: _gone, ...rest } = message;
+  return rest;
 }
 
 /** The same request once more, as it is. */

@@ -10,6 +10,14 @@ export interface Run {
   readonly attempt: number;
 }
 
+/** What a retry changes in its message and on its way. Plain data. */
+export interface RetryChanges {
+  readonly message: Partial<TaskMessage>;
+  readonly queue?: string | undefined;
+  readonly serializer?: string | undefined;
+  readonly compression?: string | undefined;
+}
+
 /** How a delivery ended. Each kind names what is stored and what becomes of the message. */
 export type Outcome =
   /** SUCCESS is stored, links are sent, the message is acked. `replayed`: it had succeeded in an earlier delivery. */
@@ -21,8 +29,15 @@ export type Outcome =
     }
   /** FAILURE is stored, error links are sent, the message is acked (or rejected, if the task says so). */
   | { readonly kind: 'failure'; readonly error: unknown; readonly children: readonly string[] }
-  /** The task is sent again with the same id, RETRY is stored, the message is acked. */
-  | { readonly kind: 'retry'; readonly error: unknown; readonly dueAt: number; readonly children: readonly string[] }
+  /** The task is sent again with the same id, RETRY is stored, the message is acked. `snoozed`: it counts as no retry. */
+  | {
+      readonly kind: 'retry';
+      readonly error: unknown;
+      readonly dueAt: number;
+      readonly children: readonly string[];
+      readonly snoozed?: boolean;
+      readonly changes?: RetryChanges;
+    }
   /** Nothing is stored, the message is acked. */
   | { readonly kind: 'ignore' }
   /** Nothing is stored, the message goes to the dead letters or back to its queue. */

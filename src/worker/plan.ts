@@ -158,10 +158,11 @@ export class Planner {
     return { held, before: [], records, after, disposition };
   }
 
-  #retry(held: Held, { error, dueAt, children }: Outcome & { kind: 'retry' }): Plan {
+  #retry(held: Held, outcome: Outcome & { kind: 'retry' }): Plan {
     const { message } = held;
+    const { error, children } = outcome;
     if (!message) return { held, before: [], records: [], after: [], disposition: ack };
-    const before = [again(this.#app, message, held.delivery.queue, dueAt)];
+    const before = [again(this.#app, message, held.delivery.queue, outcome)];
     const stores = !message.ignoreResult && this.#results.backend;
     const records = stores ? [this.#errorRecord(held, message.id, 'RETRY', error, [message.id, ...children])] : [];
     return { held, before, records, after: [], disposition: ack };

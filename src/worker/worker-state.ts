@@ -82,7 +82,8 @@ const table: Readonly<Record<WorkerState, Steps>> = {
     stopped: (life) => [{ ...life, state: life.failure ? 'failed' : 'stopped' }],
   },
   stopped: {},
-  failed: {},
+  // One that could not start may try again.
+  failed: { start: (life) => [{ ...life, state: 'starting', failure: undefined }] },
 };
 
 function begin(life: Life, { error }: EventOf<'lost'>, now: number): Step {

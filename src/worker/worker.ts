@@ -1,4 +1,5 @@
 import type { LovageApp } from '../app/app.ts';
+import { Lifecycle } from '../app/lifecycle.ts';
 import type { Broker } from '../contracts/broker.ts';
 import { listenForControl } from '../control/responder.ts';
 import { ConfigError, WorkerShutdownError } from '../errors.ts';
@@ -11,10 +12,10 @@ import { Fetcher } from './fetcher.ts';
 import { firstConnection, retryLimit } from './first-connection.ts';
 import { Intake } from './intake.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
-import { Lifecycle } from './lifecycle.ts';
 import { nodeName } from './node-name.ts';
 import { RenewableConsumer } from './renewable-consumer.ts';
 import { Settler } from './settler.ts';
+import { StateKeeper } from './state-keeper.ts';
 import { TaskLog, type WorkerCounts } from './task-log.ts';
 import { Watchdog } from './watchdog.ts';
 import type { WorkerState } from './worker-state.ts';
@@ -49,7 +50,7 @@ export class Worker {
   readonly #hurry = new AbortController();
   /** A start that waits for its broker is given up. */
   readonly #unwanted = new AbortController();
-  readonly #life: Lifecycle;
+  readonly #life: StateKeeper;
   #starting: Promise<Parts> | undefined;
   #stopping: Promise<number> | undefined;
 
@@ -64,7 +65,7 @@ export class Worker {
     this.concurrency = options.concurrency ?? config.workerConcurrency;
     this.#capacity = this.concurrency * (options.prefetchMultiplier ?? config.workerPrefetchMultiplier);
     this.#graceMs = (options.shutdownTimeout ?? config.workerShutdownTimeout) * 1000;
-    this.#life = new Lifecycle(
+    this.#life = new StateKeeper(
       retryLimit(config),
       () => app.logger,
       () => void this.stop().catch(() => {}),
@@ -143,19 +144,24 @@ export class Worker {
   }
 
   async #start(): Promise<Parts> {
+    const lifecycle = new Lifecycle(this.app, { hostname: this.hostname });
     try {
-      const parts = await this.#assemble();
+      await lifecycle.start();
+      const parts = { ...(await this.#assemble()), lifecycle };
       this.#life.happen({ kind: 'started', broker: parts.broker.url });
       parts.fetcher.start();
       parts.watchdog?.start();
+      await lifecycle.ready();
       return parts;
     } catch (error) {
+      this.#starting = undefined;
+      await lifecycle.abandon();
       this.#life.happen({ kind: 'startFailed', error: error as Error });
       throw error;
     }
   }
 
-  async #assemble(): Promise<Parts> {
+  async #assemble(): Promise<Omit<Parts, 'lifecycle'>> {
     const { app, hostname, queues } = this;
     const { logger } = app;
     const { broker, publisher, results } = await firstConnection(app, this.#unwanted.signal);
@@ -261,7 +267,8 @@ export class Worker {
     });
     if (!parts) return 0;
     const { logger } = this.app;
-    const { dispatcher, settler, leases, consumer, fetcher, watchdog, stopControl } = parts;
+    const { dispatcher, settler, leases, consumer, fetcher, watchdog, stopControl, lifecycle } = parts;
+    lifecycle.stopping();
     watchdog?.stop();
     const timeIsUp = new AbortController();
     const timer = setTimeout(() => timeIsUp.abort(), Math.min(this.#graceMs, maxTimerMs));
@@ -275,6 +282,7 @@ export class Worker {
     const unfinished = await dispatcher.abandon(abortMs);
     if (unfinished > 0) logger.warn({ tasks: unfinished }, 'the grace time was over: running tasks were aborted');
     await settler.drained();
+    await lifecycle.stop(noMoreTime);
     clearTimeout(timer);
     await stopControl();
     await leases.stop();
@@ -298,6 +306,7 @@ interface Parts {
   readonly fetcher: Fetcher;
   readonly watchdog: Watchdog | undefined;
   readonly stopControl: () => Promise<void>;
+  readonly lifecycle: Lifecycle;
 }
 
 /** Undoes what was done before where the next step fails. */

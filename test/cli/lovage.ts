@@ -47,6 +47,16 @@ export class Place {
     return running.end();
   }
 
+  /** Runs a program of the folder, without the command line. */
+  runNode(file: string): Promise<Ended> {
+    const child = spawn(process.execPath, [file], {
+      cwd: this.folder,
+      env: { PATH: process.env.PATH, LOVAGE_BROKER: this.broker },
+    });
+    child.stdin.end();
+    return new Running(child, [file]).end();
+  }
+
   /** Starts a worker of the example application and waits until it takes messages. */
   async worker(...args: string[]): Promise<Running> {
     const worker = this.start(['-A', appFile, 'worker', ...args]);

@@ -106,7 +106,7 @@ describe('one settlement that cannot be carried out', () => {
       throw self.retry({ countdown: Number.POSITIVE_INFINITY });
     });
     await play.work();
-    await expect((await never.delay()).get({ timeout: 5 })).rejects.toThrow(/eta that is a valid Date/);
+    await expect((await never.delay()).get({ timeout: 5 })).rejects.toThrow(/option 'eta' of self.retry/);
     await expect((await endless.delay()).get({ timeout: 5 })).rejects.toThrow(/countdown/);
   });
 

@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { until } from '../support/workplace.ts';
@@ -129,8 +129,15 @@ describe('the package', () => {
     );
     expect(programs.length).toBeGreaterThan(0);
     for (const [i, { text }] of programs.entries()) {
+      // A block that says its name is a file for the programs after it.
+      const named = /^\/\/ (\S+\.ts)\n/.exec(text)?.[1];
+      if (named !== undefined) {
+        mkdirSync(dirname(join(project, named)), { recursive: true });
+        writeFileSync(join(project, named), text);
+        continue;
+      }
       writeFileSync(join(project, `docs-${i}.ts`), text);
-      const said = [...text.matchAll(/console\.log\(.*; \/\/ (.*)$/gm)].map((match) => match[1]);
+      const said = [...text.matchAll(/console\.log\(.*?[;,] \/\/ (.*)$/gm)].map((match) => match[1]);
       expect(await node(`docs-${i}.ts`)).toBe(said.map((line) => `${line}\n`).join(''));
     }
   }, 60_000);

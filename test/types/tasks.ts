@@ -1,6 +1,6 @@
 /** Checked by the compiler in the types lane; never run. A line that should not compile says so, and is an error if it does. */
 import { z } from 'zod';
-import { type AsyncResult, Lovage, type Task, type TaskContext } from '../../src/index.ts';
+import { type AsyncResult, Lovage, type Retry, type Task, TaskBase, type TaskContext } from '../../src/index.ts';
 
 declare const app: Lovage;
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -64,3 +64,73 @@ void add.s(1, 2).link(shout.si('done'));
 same<Awaited<ReturnType<typeof app.sendTask>>, AsyncResult<unknown>>();
 // @ts-expect-error no such option of the application
 new Lovage('x', { brokr: 'memory://' });
+
+// What a maker's tasks share does not touch their types.
+const define = app.defineTask({
+  queue: 'mail',
+  before(self) {
+    same<typeof self, TaskContext>();
+  },
+  async onFailure(self, error) {
+    same<typeof error, unknown>();
+    self.logger.error({ error }, 'failed');
+  },
+  after(_self, end) {
+    if (end.state === 'RETRY') same<typeof end.dueAt, Date>();
+  },
+});
+export const sendMail = define('mail.send', (to: string) => to.length);
+same<typeof sendMail, Task<[to: string], number>>();
+export const nested = define.defineTask({ priority: 3 })('mail.two', { maxRetries: 1 }, async (to: string) => [to]);
+same<typeof nested, Task<[to: string], string[]>>();
+export const selfish = define('mail.self', { bind: true, onSuccess() {} }, (self, n: number) => {
+  same<typeof self, TaskContext>();
+  return n;
+});
+same<typeof selfish, Task<[n: number], number>>();
+// @ts-expect-error there is no such hook
+app.defineTask({ onFail() {} });
+// @ts-expect-error a schema belongs to one task
+app.defineTask({ schema: z.tuple([z.string()]) });
+export const defineBound = app.defineTask({ bind: true, maxRetries: 2 });
+export const shared = defineBound('mail.bound', (self, n: number) => {
+  same<typeof self, TaskContext>();
+  return n > 1;
+});
+same<typeof shared, Task<[n: number], boolean>>();
+// @ts-expect-error its tasks are bound
+defineBound('mail.unbound', { bind: false }, () => 1);
+
+// The instance of a class is what a bound body gets.
+class Database extends TaskBase {
+  readonly url = 'db';
+  override onFailure(error: unknown, taskId: string) {
+    this.logger.error({ error, taskId }, 'failed');
+  }
+}
+export const stored = app.task('db.store', { bind: true, base: Database }, (self, n: number) => {
+  same<typeof self, Database>();
+  return self.url + self.request.id + n;
+});
+same<typeof stored, Task<[n: number], string>>();
+export const storing = app.defineTask({ bind: true, base: Database })('db.two', (self) => self.url);
+same<typeof storing, Task<[], string>>();
+// @ts-expect-error the class must extend TaskBase
+app.task('db.wrong', { base: Date }, () => 1);
+
+// A resource has the type that its function opens.
+const pool = app.resource('pool', async () => ({ query: (sql: string) => sql.length }), {
+  close: (open) => void open.query('bye'),
+});
+same<ReturnType<typeof pool.value.query>, number>();
+app.on('workerReady', ({ hostname }) => same<typeof hostname, string>());
+// @ts-expect-error there is no such event
+app.on('workerRead', () => {});
+
+// A retry ends the body for the compiler too, unless it is not thrown.
+declare const context: TaskContext;
+same<ReturnType<() => ReturnType<typeof context.snooze>>, never>();
+export const notThrown = context.retry({ throw: false });
+same<typeof notThrown, Retry>();
+// @ts-expect-error retry options are checked
+context.retry({ max_retries: 3 });

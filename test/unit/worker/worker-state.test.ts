@@ -39,6 +39,7 @@ describe('the state of a worker', () => {
     ['whose broker came back', [start, started, lost, lost, back], 'running'],
     ['whose broker is gone again', [start, started, lost, back, lost], 'reconnecting'],
     ['that could not start', [start, startFailed], 'failed'],
+    ['that is started again after it could not start', [start, startFailed, start], 'starting'],
     ['that is told to stop', [start, started, stop], 'stopping'],
     ['that is told to stop while its broker is away', [start, started, lost, stop, lost, back], 'stopping'],
     ['that has stopped', [start, started, stop, stopped], 'stopped'],

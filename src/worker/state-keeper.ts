@@ -3,7 +3,7 @@ import { callBack } from '../util/topic.ts';
 import { advance, newLife, type WorkerEvent, type WorkerState } from './worker-state.ts';
 
 /** Keeps the state of one worker: takes note of what happens to it, tells people, and calls those who listen. */
-export class Lifecycle {
+export class StateKeeper {
   readonly #logger: () => Logger;
   readonly #onStop: () => void;
   readonly #listeners = new Set<(state: WorkerState) => void>();
