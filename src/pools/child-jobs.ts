@@ -81,7 +81,9 @@ export class ChildJobs {
 
   #toClose(): void {
     this.#closing = true;
-    this.#send(this.#waiting.splice(0).map(({ id }) => ({ kind: 'skipped', id })));
+    // The last one first: each is put before all that wait.
+    const back = this.#waiting.splice(0).reverse();
+    this.#send(back.map(({ id }) => ({ kind: 'skipped', id })));
   }
 
   /** Sends what is to be said, and begins the next job if there is one. */

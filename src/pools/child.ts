@@ -24,7 +24,7 @@ export interface PoolChildEvents<Request> {
   /** A message about a job that this child has. */
   onJob(child: PoolChild<Request>, entry: ChildJob<Request>, message: AboutJob): void;
   /** A job could not be sent. */
-  onUnsendable(entry: ChildJob<Request>, error: Error): void;
+  onUnsendable(child: PoolChild<Request>, entry: ChildJob<Request>, error: Error): void;
   /** It takes no more jobs. */
   onLeaving(child: PoolChild<Request>): void;
   onOutput(output: PoolOutput): void;
@@ -196,7 +196,11 @@ export class PoolChild<Request> {
       const entry = message.kind === 'run' ? this.jobs.get(message.id) : undefined;
       if (!entry) throw cause;
       this.jobs.delete(entry.job.id);
-      this.#events.onUnsendable(entry, unsendable('the request of a job', entry.job.request, this.#tryWrite, cause));
+      this.#events.onUnsendable(
+        this,
+        entry,
+        unsendable('the request of a job', entry.job.request, this.#tryWrite, cause),
+      );
     }
   }
 }

@@ -85,6 +85,23 @@ export const childLaws: readonly PoolLaw[] = [
     },
   },
   {
+    name: 'what was sent ahead to a child that is replaced begins elsewhere, once and in order',
+    needs: isolates,
+    async check(world) {
+      const pool = await world.open({ slots: 1, lookAhead: 3, maxMemoryPerChild: 300 * 1024 });
+      const ids = ['a', 'b', 'c', 'd'];
+      const after = ids.map((id) => ({ id, request: { do: 'print', text: 'PID\n' } as const }));
+      pool.submit([{ id: 'leak', request: { do: 'leak', mib: 400 } }, ...after]);
+      await pool.drained();
+      assert.deepEqual(
+        world.output.map(({ jobId }) => jobId),
+        ids,
+      );
+      assert.equal(world.ended.length, 5);
+      world.assertIdle(pool);
+    },
+  },
+  {
     name: 'a child that died is replaced, and none of its memory stays',
     needs: isolates,
     async check(world) {
