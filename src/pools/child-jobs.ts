@@ -28,7 +28,7 @@ export class ChildJobs {
   readonly #link: ChildLink;
   readonly #output: ChildOutput;
   #runner: PoolRunner<unknown, unknown> | undefined;
-  #tellMemory = false;
+  #maxMemoryKiB = Number.POSITIVE_INFINITY;
   readonly #waiting: { readonly id: string; readonly request: unknown }[] = [];
   #current: Current | undefined;
   #closing = false;
@@ -56,7 +56,7 @@ export class ChildJobs {
     if (this.#runner) this.#next([]);
   }
 
-  async #open({ recipe, tellMemory }: ToChild & { kind: 'open' }): Promise<void> {
+  async #open({ recipe, maxMemoryKiB }: ToChild & { kind: 'open' }): Promise<void> {
     try {
       const module = await import(recipe.module);
       const factory: unknown = module[recipe.factory];
@@ -72,7 +72,7 @@ export class ChildJobs {
         );
       }
       this.#runner = runner;
-      this.#tellMemory = tellMemory;
+      this.#maxMemoryKiB = maxMemoryKiB;
       this.#next([{ kind: 'ready' }]);
     } catch (error) {
       this.#crashed(error);
@@ -81,9 +81,13 @@ export class ChildJobs {
 
   #toClose(): void {
     this.#closing = true;
+    this.#send(this.#giveBack());
+  }
+
+  #giveBack(): FromChild[] {
     // The last one first: each is put before all that wait.
     const back = this.#waiting.splice(0).reverse();
-    this.#send(back.map(({ id }) => ({ kind: 'skipped', id })));
+    return back.map(({ id }) => ({ kind: 'skipped', id }));
   }
 
   /** Sends what is to be said, and begins the next job if there is one. */
@@ -94,20 +98,30 @@ export class ChildJobs {
       const current: Current = { id: job.id, controller, spoiled: undefined, grace: undefined };
       this.#current = current;
       // Only when the pool will know for sure that it has begun, or it would run again elsewhere.
-      this.#send([...news, { kind: 'begun', id: job.id }], () => void this.#run(current, job.request));
+      this.#send([...news, { kind: 'begun', id: job.id }], () => this.#begin(current, job.request));
       return;
     }
     this.#send(news);
     if (this.#closing && !this.#current && !this.#leaving) void this.#close();
   }
 
+  #begin(current: Current, request: unknown): void {
+    if (!current.controller.signal.aborted) {
+      void this.#run(current, request);
+      return;
+    }
+    // Cancelled while that was on its way.
+    this.#current = undefined;
+    this.#next([{ kind: 'skipped', id: current.id }]);
+  }
+
   async #run(current: Current, request: unknown): Promise<void> {
     let ended: () => FromChild;
     try {
       const value = await this.#runner?.run(request, current.controller.signal);
-      ended = () => ({ kind: 'ended', id: current.id, outcome: packValue(value), ...this.#memory() });
+      ended = () => ({ kind: 'ended', id: current.id, outcome: packValue(value) });
     } catch (error) {
-      ended = () => ({ kind: 'failed', id: current.id, error: packError(error), ...this.#memory() });
+      ended = () => ({ kind: 'failed', id: current.id, error: packError(error) });
     }
     // Rejections of this turn that nobody handles are told only at its end, and they belong to this job.
     setImmediate(() => {
@@ -116,15 +130,18 @@ export class ChildJobs {
       this.#output.flush();
       this.#current = undefined;
       const { id, spoiled } = current;
-      this.#next([spoiled ? { kind: 'failed', id, error: packError(spoiled), ...this.#memory() } : ended()]);
+      const outcome: FromChild = spoiled ? { kind: 'failed', id, error: packError(spoiled) } : ended();
+      if (!this.#hasGrown()) return this.#next([outcome]);
+      this.#closing = true;
+      // First of all, or the pool would send another job when it hears of the outcome.
+      this.#next([{ kind: 'grown' }, outcome, ...this.#giveBack()]);
     });
   }
 
-  #memory(): { readonly memoryKiB?: number } {
-    if (!this.#tellMemory) return {};
-    if (isMainThread) return { memoryKiB: process.memoryUsage.rss() / 1024 };
-    const { heapUsed, external } = process.memoryUsage();
-    return { memoryKiB: (heapUsed + external) / 1024 };
+  /** Measuring takes a moment, so it is done only where there is a limit. */
+  #hasGrown(): boolean {
+    if (this.#maxMemoryKiB === Number.POSITIVE_INFINITY) return false;
+    return memoryBytes() > this.#maxMemoryKiB * 1024;
   }
 
   #cancel(id: string, reason: Error): void {
@@ -221,4 +238,11 @@ export class ChildJobs {
       return { kind: 'failed', id: message.id, error: packError(error) };
     }
   }
+}
+
+/** A process has its own resident set, a thread only its own heap and what hangs on it. */
+function memoryBytes(): number {
+  if (isMainThread) return process.memoryUsage.rss();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
 }

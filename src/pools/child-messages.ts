@@ -4,8 +4,8 @@ import type { Packed } from './packed-value.ts';
 
 /** What a pool says to a child, in arrays. */
 export type ToChild =
-  /** First of all: make the runner, and tell how much memory is used after each job if `tellMemory`. */
-  | { readonly kind: 'open'; readonly recipe: Recipe; readonly tellMemory: boolean }
+  /** First of all: make the runner. With more memory than so many KiB after a job, begin nothing more. */
+  | { readonly kind: 'open'; readonly recipe: Recipe; readonly maxMemoryKiB: number }
   /** To be run after those before it. */
   | { readonly kind: 'run'; readonly id: string; readonly request: unknown }
   /** Abort the signal of a job; one that has not begun shall not begin. */
@@ -17,9 +17,9 @@ export type ToChild =
 export type AboutJob =
   /** From here on, should the child die, the job is lost. */
   | { readonly kind: 'begun'; readonly id: string }
-  | { readonly kind: 'ended'; readonly id: string; readonly outcome: Packed; readonly memoryKiB?: number }
+  | { readonly kind: 'ended'; readonly id: string; readonly outcome: Packed }
   /** The job has no outcome of its own. */
-  | { readonly kind: 'failed'; readonly id: string; readonly error: PackedError; readonly memoryKiB?: number }
+  | { readonly kind: 'failed'; readonly id: string; readonly error: PackedError }
   /** It will not begin here: it was cancelled before, or the child is closing. */
   | { readonly kind: 'skipped'; readonly id: string };
 
@@ -29,6 +29,8 @@ export type FromChild =
   /** It cannot start. */
   | { readonly kind: 'unfit'; readonly error: PackedError }
   | AboutJob
-  /** The child begins nothing more and will exit by itself. */
+  /** It has grown too large: it begins nothing more. */
+  | { readonly kind: 'grown' }
+  /** It begins nothing more and will exit by itself. */
   | { readonly kind: 'leaving' }
   | { readonly kind: 'output'; readonly id?: string; readonly stream: 'stdout' | 'stderr'; readonly line: string };

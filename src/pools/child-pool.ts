@@ -32,7 +32,7 @@ export class ChildPool<Request, Outcome> implements Pool<Request> {
       onJob: (child, entry, message) => this.#heard(child, entry, message),
       onUnsendable: (child, entry, error) => {
         this.#fail(entry, { kind: 'error', error });
-        if (child.jobs.size === 0) this.#roster.idle(child);
+        this.#freed(child);
       },
       onOutput: (output) => {
         if (options.onOutput) options.onOutput(output);
@@ -123,16 +123,20 @@ export class ChildPool<Request, Outcome> implements Pool<Request> {
   }
 
   #heard(child: PoolChild<Request>, entry: ChildJob<Request>, message: AboutJob): void {
-    if (message.kind === 'begun') this.#begun(child, entry);
-    else if (message.kind === 'skipped') this.#skipped(entry);
-    else {
-      if (message.kind === 'ended') this.#end(entry, unpackValue(message.outcome) as Outcome);
-      else this.#fail(entry, { kind: 'error', error: unpackError(message.error) });
-      const { maxMemoryPerChild = Number.POSITIVE_INFINITY } = this.#options;
-      if ((message.memoryKiB ?? 0) > maxMemoryPerChild && child.isReady) this.#roster.replace(child);
-      else if (child.jobs.size === 0) this.#roster.idle(child);
-      else this.#dispatch();
+    if (message.kind === 'begun') {
+      this.#begun(child, entry);
+      return;
     }
+    if (message.kind === 'ended') this.#end(entry, unpackValue(message.outcome) as Outcome);
+    else if (message.kind === 'failed') this.#fail(entry, { kind: 'error', error: unpackError(message.error) });
+    else this.#skipped(child, entry);
+    this.#freed(child);
+  }
+
+  /** A child has one job less. */
+  #freed(child: PoolChild<Request>): void {
+    if (child.jobs.size === 0) this.#roster.idle(child);
+    else this.#dispatch();
   }
 
   #begun(child: PoolChild<Request>, entry: ChildJob<Request>): void {
@@ -151,15 +155,14 @@ export class ChildPool<Request, Outcome> implements Pool<Request> {
   }
 
   /** It did not begin in the child that had it. */
-  #skipped(entry: ChildJob<Request>): void {
+  #skipped(child: PoolChild<Request>, entry: ChildJob<Request>): void {
     if (entry.reason) {
       this.#fail(entry, { kind: 'cancelled', error: entry.reason });
-      return;
+    } else {
+      child.jobs.delete(entry.job.id);
+      waitAgain(entry);
+      this.#waiting.unshift(entry);
     }
-    entry.child?.jobs.delete(entry.job.id);
-    entry.child = undefined;
-    this.#waiting.unshift(entry);
-    this.#dispatch();
   }
 
   /** The job that had begun is lost; those that had not begin elsewhere, before all others. */
@@ -171,7 +174,7 @@ export class ChildPool<Request, Outcome> implements Pool<Request> {
       } else if (entry.reason) {
         this.#fail(entry, { kind: 'cancelled', error: entry.reason });
       } else {
-        entry.child = undefined;
+        waitAgain(entry);
         again.push(entry);
       }
     }
@@ -202,6 +205,14 @@ export class ChildPool<Request, Outcome> implements Pool<Request> {
     if (this.#jobs.size > 0 || this.#outcomes.length > 0) return;
     for (const resolve of this.#onDrained.splice(0)) resolve();
   }
+}
+
+/** Makes a job what it was before a child had it. */
+function waitAgain<Request>(entry: ChildJob<Request>): void {
+  entry.limits?.clear();
+  entry.limits = undefined;
+  entry.begun = false;
+  entry.child = undefined;
 }
 
 /** Whether a child runs this job, or will do so next. */

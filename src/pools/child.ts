@@ -13,7 +13,7 @@ const keptLines = 20;
 
 export interface PoolChildOptions {
   readonly recipe: Recipe;
-  readonly tellMemory: boolean;
+  readonly maxMemoryKiB: number;
   readonly startTimeoutMs: number;
   readonly closeTimeoutMs: number;
 }
@@ -25,6 +25,8 @@ export interface PoolChildEvents<Request> {
   onJob(child: PoolChild<Request>, entry: ChildJob<Request>, message: AboutJob): void;
   /** A job could not be sent. */
   onUnsendable(child: PoolChild<Request>, entry: ChildJob<Request>, error: Error): void;
+  /** It has grown too large. */
+  onGrown(child: PoolChild<Request>): void;
   /** It takes no more jobs. */
   onLeaving(child: PoolChild<Request>): void;
   onOutput(output: PoolOutput): void;
@@ -72,7 +74,7 @@ export class PoolChild<Request> {
       onEnd: (end) => this.#ended(end),
     });
     this.#timer = setTimeout(() => this.#tooSlow(), options.startTimeoutMs);
-    this.#post({ kind: 'open', recipe: options.recipe, tellMemory: options.tellMemory });
+    this.#post({ kind: 'open', recipe: options.recipe, maxMemoryKiB: options.maxMemoryKiB });
   }
 
   get title(): string {
@@ -119,6 +121,7 @@ export class PoolChild<Request> {
     if (message.kind === 'ready') this.#ready();
     else if (message.kind === 'unfit') this.startError = unpackError(message.error);
     else if (message.kind === 'output') this.#print(message.stream, message.line, message.id);
+    else if (message.kind === 'grown') this.#events.onGrown(this);
     else if (message.kind === 'leaving') {
       this.#leave();
       this.#events.onLeaving(this);

@@ -54,6 +54,7 @@ export class Roster<Request> {
       onJob: parts.onJob,
       onUnsendable: parts.onUnsendable,
       onOutput: parts.onOutput,
+      onGrown: (child) => this.replace(child),
       onLeaving: (child) => {
         // For one that was of no use the next must not come at once: see #died.
         if (child.hasProved) this.replace(child);
@@ -160,9 +161,9 @@ export class Roster<Request> {
 
   #spawn(): PoolChild<Request> {
     const { kind, options } = this.#parts;
-    const { recipe, maxMemoryPerChild, startTimeoutMs = 60_000, closeTimeoutMs = 5_000 } = options;
-    const tellMemory = maxMemoryPerChild !== undefined;
-    const child = new PoolChild(kind, { recipe, tellMemory, startTimeoutMs, closeTimeoutMs }, this.#events);
+    const { recipe, maxMemoryPerChild: maxMemoryKiB = Number.POSITIVE_INFINITY } = options;
+    const { startTimeoutMs = 60_000, closeTimeoutMs = 5_000 } = options;
+    const child = new PoolChild(kind, { recipe, maxMemoryKiB, startTimeoutMs, closeTimeoutMs }, this.#events);
     this.#alive.add(child);
     return child;
   }

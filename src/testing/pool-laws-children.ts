@@ -72,6 +72,35 @@ export const childLaws: readonly PoolLaw[] = [
     },
   },
   {
+    name: 'the successor of a child gets ready while that runs its last task, and has no slot before',
+    needs: isolates,
+    async check(world) {
+      const recipe = tasksRecipe(undefined, 'made');
+      const pool = await world.open({ slots: 1, maxTasksPerChild: 1, recipe });
+      pool.submit(['a', 'b'].map((id) => ({ id, request: { do: 'wait' } })));
+      await eventually(() => assert.equal(world.output.length, 2), 60_000);
+      assert.deepEqual([pool.running, pool.waiting, world.ended.length], [1, 1, 0]);
+      for (const id of ['a', 'b']) {
+        pool.cancel(id, reason);
+        assert.match(String((await world.result(id)).error), /enough/);
+      }
+      await pool.drained();
+      world.assertIdle(pool);
+    },
+  },
+  {
+    name: 'stopping closes what the children have made',
+    needs: isolates,
+    async check(world) {
+      const pool = await world.open({ slots: 2, recipe: tasksRecipe(undefined, undefined, 'closed') });
+      await pool.stop();
+      assert.deepEqual(
+        world.output.map(({ line }) => line),
+        ['closed', 'closed'],
+      );
+    },
+  },
+  {
     name: 'a child that has grown too large is replaced after its task',
     needs: isolates,
     async check(world) {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { setImmediate } from 'node:timers/promises';
 import { SoftTimeLimitExceeded, TimeLimitExceeded, WorkerShutdownError } from '../errors.ts';
 import type { PoolLaw, PoolWorld } from './pool-world.ts';
 
@@ -32,6 +33,28 @@ export const stoppingLaws: readonly PoolLaw[] = [
       pool.cancel('a', reason);
       await pool.drained();
       assert.equal(world.ended.length, 3);
+    },
+  },
+  {
+    name: 'a job that is cancelled at any moment of its start ends, and the next one runs',
+    async check(world) {
+      const pool = await world.open({ slots: 1 });
+      for (let i = 0; i < 300; i += 1) {
+        const id = String(i);
+        pool.submit([
+          { id, request: { do: 'wait' } },
+          { id: `after ${id}`, request: { do: 'return', value: id } },
+        ]);
+        // Ever later: before it is sent, on its way, while it begins, when it runs.
+        for (const until = performance.now() + (i % 100) / 50; performance.now() < until; ) await setImmediate();
+        assert.equal(pool.cancel(id, reason), true);
+        await pool.drained();
+      }
+      assert.equal(world.ended.length, 600);
+      for (const { id, result } of world.ended) {
+        if (id.startsWith('after')) assert.ok(id.endsWith(String(result.value)));
+        else assert.ok(result.error instanceof WorkerShutdownError);
+      }
     },
   },
   {

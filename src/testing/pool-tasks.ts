@@ -46,10 +46,23 @@ export interface PoolResult {
 
 const leaked: unknown[] = [];
 
-/** Runs the requests; throws where the file exists, as a module does whose environment is broken. */
-export function poolTasks(brokenIfExists?: string): PoolRunner<PoolRequest, PoolResult> {
+/**
+ * Runs the requests; throws where the file exists, as a module does whose environment is broken. Prints the greeting
+ * when it is made, and the farewell when it is closed.
+ */
+export function poolTasks(
+  brokenIfExists?: string,
+  greeting?: string,
+  farewell?: string,
+): PoolRunner<PoolRequest, PoolResult> {
+  if (greeting !== undefined) console.log(greeting);
   if (brokenIfExists !== undefined && existsSync(brokenIfExists)) throw new Error('no database here');
-  return { run: async (request, signal) => ({ value: await perform(request, signal) }) };
+  return {
+    run: async (request, signal) => ({ value: await perform(request, signal) }),
+    close() {
+      if (farewell !== undefined) console.log(farewell);
+    },
+  };
 }
 
 async function perform(request: PoolRequest, signal: AbortSignal): Promise<unknown> {
