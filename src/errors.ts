@@ -189,6 +189,61 @@ export class ChordError extends LovageError {
   override readonly code = 'CHORD';
 }
 
+/** A task ran longer than its hard time limit and was stopped. */
+export class TimeLimitExceeded extends LovageError {
+  override readonly code = 'TIME_LIMIT_EXCEEDED';
+  /** As Celery's class has them. */
+  readonly args: readonly unknown[];
+
+  /** `limit` in seconds, or a text of one's own. */
+  constructor(limit: number | string) {
+    super(typeof limit === 'number' ? `the task ran longer than its hard time limit of ${limit} s` : limit);
+    this.args = [limit];
+  }
+}
+
+/** Why `signal` aborts at the soft time limit: the task should tidy up and end before the hard one stops it. */
+export class SoftTimeLimitExceeded extends LovageError {
+  override readonly code = 'SOFT_TIME_LIMIT_EXCEEDED';
+  /** As Celery's class has them; its own workers send none. */
+  readonly args: readonly unknown[];
+
+  /** `limit` in seconds, or a text of one's own. */
+  constructor(limit?: number | string) {
+    const told = limit === undefined ? '' : ` of ${limit} s`;
+    super(typeof limit === 'string' ? limit : `the task ran longer than its soft time limit${told}`);
+    this.args = limit === undefined ? [] : [limit];
+  }
+}
+
+/** The thread or process that ran the task died under it: killed, crashed or out of memory. */
+export class WorkerLostError extends LovageError {
+  override readonly code = 'WORKER_LOST';
+  override readonly retryable = true;
+  /** With which it exited; `null` where a signal ended it or it is not known. */
+  readonly exitCode: number | null;
+  /** The name of the signal that ended it, such as `SIGKILL`; `null` where none did. */
+  readonly signal: string | null;
+
+  constructor(
+    message: string,
+    {
+      exitCode = null,
+      signal = null,
+      cause,
+    }: { exitCode?: number | null; signal?: string | null; cause?: unknown } = {},
+  ) {
+    super(message, { cause });
+    this.exitCode = exitCode;
+    this.signal = signal;
+  }
+}
+
+/** A task in a thread or process of a pool called `process.exit()`: that task fails, the worker goes on. */
+export class TaskExitError extends LovageError {
+  override readonly code = 'TASK_EXIT';
+}
+
 /** Why `signal` aborts when a worker stops: the task will be run again elsewhere. */
 export class WorkerShutdownError extends LovageError {
   override readonly code = 'WORKER_SHUTDOWN';

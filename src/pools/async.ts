@@ -1,26 +1,39 @@
-import type { Pool, PoolJob, PoolOutcome } from '../contracts/pool.ts';
+import type { Pool, PoolFailure, PoolFeatures, PoolJob, PoolOptions, PoolOutcome, PoolRun } from '../contracts/pool.ts';
+import { checkLimits, type JobLimits, startLimits } from './limits.ts';
+import { checkSlots } from './slots.ts';
+import { toError } from './thrown.ts';
 
-export interface AsyncPoolOptions<Request, Outcome> {
-  readonly slots: number;
-  /** Runs one request. Never throws: whatever goes wrong is an outcome. A plain value says that it was done at once. */
-  run(request: Request, signal: AbortSignal): Outcome | Promise<Outcome>;
-  onOutcomes(outcomes: readonly PoolOutcome<Request, Outcome>[]): void;
+export interface AsyncPoolOptions<Request, Outcome> extends Omit<PoolOptions<Request, Outcome>, 'failed'> {
+  /** As for every pool. It may be left out where `run` never throws, and no job has a limit or is cancelled while it waits. */
+  readonly failed?: PoolOptions<Request, Outcome>['failed'];
+  /** A plain value, in place of a promise, says that it was done at once. */
+  readonly run: PoolRun<Request, Outcome>;
+}
+
+interface Running<Request> {
+  readonly job: PoolJob<Request>;
+  readonly controller: AbortController;
+  limits: JobLimits | undefined;
 }
 
 /**
  * Runs tasks in this process, on its event loop: as many at once as there are slots, which suits work that waits for
  * others. A body that computes without pause holds up the rest, and a running body cannot be killed, only asked to stop.
+ * At its hard time limit a job that goes on regardless is given up: it has its outcome and its slot is free, but what it
+ * does later is done behind the back of the pool.
  */
 export class AsyncPool<Request, Outcome> implements Pool<Request> {
-  readonly name = 'async';
+  readonly name: string = 'async';
+  readonly features: PoolFeatures = { parallel: false, kill: false, isolation: 'none' };
   readonly #options: AsyncPoolOptions<Request, Outcome>;
-  readonly #running = new Map<string, AbortController>();
+  readonly #running = new Map<string, Running<Request>>();
+  readonly #waiting: PoolJob<Request>[] = [];
   #slots: number;
   #onDrained: (() => void)[] = [];
 
   constructor(options: AsyncPoolOptions<Request, Outcome>) {
     this.#options = options;
-    this.#slots = options.slots;
+    this.#slots = checkSlots(options.slots);
   }
 
   get slots(): number {
@@ -31,8 +44,12 @@ export class AsyncPool<Request, Outcome> implements Pool<Request> {
     return this.#running.size;
   }
 
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
   get free(): number {
-    return Math.max(0, this.#slots - this.#running.size);
+    return Math.max(0, this.#slots - this.#running.size - this.#waiting.length);
   }
 
   async start(): Promise<void> {}
@@ -42,40 +59,97 @@ export class AsyncPool<Request, Outcome> implements Pool<Request> {
   }
 
   submit(jobs: readonly PoolJob<Request>[]): void {
-    const done: PoolOutcome<Request, Outcome>[] = [];
-    for (const job of jobs) {
-      const controller = new AbortController();
-      this.#running.set(job.id, controller);
-      const outcome = this.#options.run(job.request, controller.signal);
-      if (outcome instanceof Promise) void this.#later(job, outcome);
-      else done.push(this.#ended(job, outcome));
-    }
-    if (done.length > 0) this.#options.onOutcomes(done);
+    this.#waiting.push(...jobs);
+    this.#begin([]);
   }
 
-  cancel(jobId: string, reason: Error): boolean {
-    const controller = this.#running.get(jobId);
-    controller?.abort(reason);
-    return controller !== undefined;
+  cancel(jobId: string, reason: Error, mode: 'soft' | 'hard' = 'soft'): boolean {
+    const place = this.#waiting.findIndex(({ id }) => id === jobId);
+    const [job] = place < 0 ? [] : this.#waiting.splice(place, 1);
+    if (job) {
+      this.#begin([this.#failed(job, { kind: 'cancelled', error: reason })]);
+      return true;
+    }
+    const running = this.#running.get(jobId);
+    if (mode === 'hard' || !running) return false;
+    running.controller.abort(reason);
+    return true;
   }
 
   resize(slots: number): void {
-    this.#slots = slots;
+    this.#slots = checkSlots(slots);
+    this.#begin([]);
   }
 
   drained(): Promise<void> {
-    if (this.#running.size === 0) return Promise.resolve();
+    if (this.#running.size + this.#waiting.length === 0) return Promise.resolve();
     return new Promise((resolve) => this.#onDrained.push(resolve));
   }
 
-  async #later(job: PoolJob<Request>, outcome: Promise<Outcome>): Promise<void> {
-    const ended = this.#ended(job, await outcome);
-    this.#options.onOutcomes([ended]);
+  /** Begins what waits, as far as there are slots, and tells of it together with what has ended before. */
+  #begin(done: PoolOutcome<Request, Outcome>[]): void {
+    while (this.#running.size < this.#slots) {
+      const job = this.#waiting.shift();
+      if (!job) break;
+      const ended = this.#run(job);
+      if (ended) done.push(ended);
+    }
+    if (done.length > 0) this.#options.onOutcomes(done);
+    this.#checkDrained();
   }
 
-  #ended(job: PoolJob<Request>, outcome: Outcome): PoolOutcome<Request, Outcome> {
+  #run(job: PoolJob<Request>): PoolOutcome<Request, Outcome> | undefined {
+    const wrong = checkLimits(job);
+    if (wrong) return this.#failed(job, { kind: 'error', error: wrong });
+    const running: Running<Request> = { job, controller: new AbortController(), limits: undefined };
+    this.#running.set(job.id, running);
+    try {
+      const outcome = this.#options.run(job.request, running.controller.signal);
+      if (!(outcome instanceof Promise)) return this.#ended(running, outcome);
+      running.limits = startLimits(
+        job,
+        (error) => running.controller.abort(error),
+        (error) => {
+          this.#later(running, { kind: 'timeLimit', error });
+          running.controller.abort(error);
+        },
+      );
+      outcome.then(
+        (value) => {
+          const ended = this.#ended(running, value);
+          if (ended) this.#begin([ended]);
+        },
+        (error) => this.#later(running, { kind: 'error', error: toError(error) }),
+      );
+      return undefined;
+    } catch (error) {
+      this.#running.delete(job.id);
+      return this.#failed(job, { kind: 'error', error: toError(error) });
+    }
+  }
+
+  #later(running: Running<Request>, failure: PoolFailure): void {
+    if (this.#running.get(running.job.id) !== running) return;
+    this.#running.delete(running.job.id);
+    running.limits?.clear();
+    this.#begin([this.#failed(running.job, failure)]);
+  }
+
+  /** `undefined` where the job was given up before. */
+  #ended(running: Running<Request>, outcome: Outcome): PoolOutcome<Request, Outcome> | undefined {
+    const { job, limits } = running;
+    if (this.#running.get(job.id) !== running) return undefined;
     this.#running.delete(job.id);
-    if (this.#running.size === 0) for (const resolve of this.#onDrained.splice(0)) resolve();
+    limits?.clear();
     return { job, outcome };
+  }
+
+  #failed(job: PoolJob<Request>, failure: PoolFailure): PoolOutcome<Request, Outcome> {
+    if (!this.#options.failed) throw failure.error;
+    return { job, outcome: this.#options.failed(job, failure) };
+  }
+
+  #checkDrained(): void {
+    if (this.#running.size + this.#waiting.length === 0) for (const resolve of this.#onDrained.splice(0)) resolve();
   }
 }

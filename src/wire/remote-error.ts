@@ -21,9 +21,12 @@ const CELERY_NAMES: ReadonlyMap<string, { readonly type: string; readonly module
   ['Retry', { type: 'Retry', module: 'celery.exceptions' }],
   ['Ignore', { type: 'Ignore', module: 'celery.exceptions' }],
   ['Reject', { type: 'Reject', module: 'celery.exceptions' }],
+  ['TimeLimitExceeded', { type: 'TimeLimitExceeded', module: 'billiard.exceptions' }],
+  ['SoftTimeLimitExceeded', { type: 'SoftTimeLimitExceeded', module: 'billiard.exceptions' }],
+  ['WorkerLostError', { type: 'WorkerLostError', module: 'billiard.exceptions' }],
 ]);
 
-/** Errors known by name only, since no class of ours has them. */
+/** Errors known by name, of whatever class they are here. */
 const MODULES: ReadonlyMap<string, string> = new Map([
   ['TimeLimitExceeded', 'billiard.exceptions'],
   ['SoftTimeLimitExceeded', 'billiard.exceptions'],
