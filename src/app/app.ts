@@ -3,6 +3,7 @@ import type { ResultBackend } from '../contracts/backend.ts';
 import type { Broker } from '../contracts/broker.ts';
 import { ConfigError } from '../errors.ts';
 import { newId } from '../util/ids.ts';
+import { callerFiles } from '../util/import-file.ts';
 import { checkOptions } from '../util/options.ts';
 import { loadSerializers } from '../wire/serializers.ts';
 import { type Config, configTable, type ErrorClass, type LovageOptions, resolveConfig } from './config.ts';
@@ -43,6 +44,9 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
   readonly #registry = new TaskRegistry(this);
   readonly #preparer: Preparer;
   readonly #errorClasses = new Map<string, ErrorClass>();
+  /** The file in which the application is made; `undefined` where nobody knows. */
+  readonly file: string | undefined = callerFiles()[0];
+  #overrides: { readonly broker?: string; readonly backend?: string | false } = {};
   #config: Config;
   #logger: Logger;
   #running: Promise<Running> | undefined;
@@ -71,6 +75,11 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
     return this.#logger;
   }
 
+  /** What {@link override} has changed that another process can be told. */
+  get overrides(): { readonly broker?: string; readonly backend?: string | false } {
+    return this.#overrides;
+  }
+
   /**
    * Replaces where the application connects and logs, whatever its code says. For programs that run somebody else's
    * application, such as the command line with `-b`.
@@ -82,6 +91,11 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
       throw new ConfigError(`app.override: '${this.name}' is connected already; call it before the first use`);
     const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined));
     this.#config = { ...this.#config, ...given };
+    const { broker, backend } = this.#config;
+    if (typeof given.broker === 'string' && typeof broker === 'string')
+      this.#overrides = { ...this.#overrides, broker };
+    if (given.backend !== undefined && (typeof backend === 'string' || backend === false))
+      this.#overrides = { ...this.#overrides, backend };
     this.#logger = this.#config.logger ?? this.#logger;
   }
 

@@ -17,7 +17,7 @@ const unused: readonly (readonly [pattern: RegExp, reason: string])[] = [
   [/^(control|event)_(queue|exchange|serializer)/, 'events and remote control are not part of this version'],
   [/^worker_(log|task_log|redirect|hijack)/, 'give the app a logger instead'],
   [
-    /^worker_(agent|autoscaler|consumer|timer|proc_alive|lost_wait|pool_putlocks|pool_restarts|state_db|direct|detect|disable|enable|eta|cancel|deduplicate|max|send_task_events)/,
+    /^worker_(agent|autoscaler|consumer|timer|proc_alive|lost_wait|pool_putlocks|pool_restarts|state_db|direct|detect|disable|enable|eta|cancel|deduplicate|send_task_events)/,
     'the worker of this version has no such part',
   ],
   [
@@ -25,7 +25,7 @@ const unused: readonly (readonly [pattern: RegExp, reason: string])[] = [
     'results are kept by the backend as they are',
   ],
   [
-    /^task_(always_eager|eager|store_eager|annotations|protocol|remote_tracebacks|send_sent_event|queue_max_priority|queue_ha_policy|create_missing|default_(exchange|routing|delivery|rate|queue_type)|inherit|reject_on_worker_lost|soft_time_limit|time_limit|allow_error|acks_on)/,
+    /^task_(always_eager|eager|store_eager|annotations|protocol|remote_tracebacks|send_sent_event|queue_max_priority|queue_ha_policy|create_missing|default_(exchange|routing|delivery|rate|queue_type)|inherit|allow_error|acks_on)/,
     'this version does not have it',
   ],
   [/^(security|setup_security)/, 'signed messages are not part of this version'],

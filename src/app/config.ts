@@ -201,6 +201,22 @@ export const configTable = {
     celery: ['task_acks_on_failure_or_timeout', 'CELERY_ACKS_ON_FAILURE_OR_TIMEOUT'],
     doc: 'A failed task is done. `false` sends its message to the dead letters.',
   }),
+  taskTimeLimit: option({
+    kind: kinds.seconds(),
+    celery: ['task_time_limit', 'CELERYD_TASK_TIME_LIMIT'],
+    doc: 'Seconds after which a task fails with TimeLimitExceeded. In threads and processes it is killed; on the event loop its signal aborts, and a body that goes on regardless does so unseen.',
+  }),
+  taskSoftTimeLimit: option({
+    kind: kinds.seconds(),
+    celery: ['task_soft_time_limit', 'CELERYD_TASK_SOFT_TIME_LIMIT'],
+    doc: "Seconds after which a task's signal aborts with SoftTimeLimitExceeded, so that it can end by itself.",
+  }),
+  taskRejectOnWorkerLost: option({
+    kind: kinds.flag,
+    default: true,
+    celery: ['task_reject_on_worker_lost', 'CELERY_REJECT_ON_WORKER_LOST'],
+    doc: 'A task whose thread or process dies comes back when its lease ends, up to taskMaxDeliveries. `false`: it fails with WorkerLostError.',
+  }),
   taskMaxDeliveries: option({
     kind: kinds.int(1),
     default: 5,
@@ -248,14 +264,24 @@ export const configTable = {
     doc: 'Take tasks that end at once in bursts of up to five times the slots; what is left over when one does not end at once goes back. `false`: never more than there are slots for.',
   }),
   workerPool: option({
-    kind: kinds.custom<'async'>(
-      "'async' (threads, processes and solo are not in this version)",
-      (v) => v === 'async',
-      (t) => (t === 'async' ? t : undefined),
-    ),
+    kind: kinds.oneOf('async', 'threads', 'processes', 'solo'),
     default: 'async',
     celery: ['worker_pool', 'CELERYD_POOL'],
-    doc: 'Where task bodies run: `async` is the event loop of the worker.',
+    doc: 'Where task bodies run: `async`, on the event loop of the worker; `threads` or `processes`, for code that computes; `solo`, one at a time. A task may name another with its option `pool`.',
+  }),
+  workerChildren: option({
+    kind: kinds.int(1, 1000),
+    doc: 'Threads or processes of a pool of these. Without it: as many as there are cores.',
+  }),
+  workerMaxTasksPerChild: option({
+    kind: kinds.int(1),
+    celery: ['worker_max_tasks_per_child', 'CELERYD_MAX_TASKS_PER_CHILD'],
+    doc: 'A thread or process is replaced after so many tasks.',
+  }),
+  workerMaxMemoryPerChild: option({
+    kind: kinds.int(1),
+    celery: ['worker_max_memory_per_child', 'CELERYD_MAX_MEMORY_PER_CHILD'],
+    doc: 'A thread or process that has more memory after a task is replaced, in KiB: the heap of a thread, all of a process.',
   }),
   workerShutdownTimeout: option({
     kind: kinds.seconds(),

@@ -5,7 +5,7 @@ import type { TaskMessage, WireSignature } from '../wire/task-message.ts';
 import type { Config } from './config.ts';
 import { currentRunning } from './current-task.ts';
 import type { Router } from './router.ts';
-import type { CallOptions, Sendable, TaskOptions } from './task-options.ts';
+import { type CallOptions, checkTimeLimits, type Sendable, type TaskOptions } from './task-options.ts';
 
 /** A task message with all that its way to the broker needs. */
 export interface Prepared {
@@ -60,6 +60,10 @@ export class Preparer {
     };
     if (parent) message.parentId = parent.message.id;
     const delayMs = setTimes(message, options, own, now);
+    if (options.softTimeLimit !== undefined)
+      checkTimeLimits(task, { timeLimit: options.timeLimit ?? own?.timeLimit, softTimeLimit: options.softTimeLimit });
+    if (options.timeLimit !== undefined) message.timeLimit = options.timeLimit;
+    if (options.softTimeLimit !== undefined) message.softTimeLimit = options.softTimeLimit;
     if (options.shadow !== undefined) message.shadow = options.shadow;
     if (options.argsRepr !== undefined) message.argsRepr = options.argsRepr;
     if (options.kwargsRepr !== undefined) message.kwargsRepr = options.kwargsRepr;

@@ -7,6 +7,7 @@ import { retryKwargsTable } from './retry-options.ts';
 import type { SchemaArgs, Task, TaskFunction } from './task.ts';
 import { TaskBase, type TaskClass } from './task-base.ts';
 import {
+  checkTimeLimits,
   type TaskDefaults,
   type TaskOptions,
   taskClassOptionTable,
@@ -106,6 +107,7 @@ function checkedOptions(options: unknown, where: string, table: typeof taskOptio
   if (typeof options !== 'object' || options === null)
     throw new ConfigError(`${where}: expected an object of options, got ${typeof options}`);
   checkOptions(table, { ...options }, where);
+  checkTimeLimits(where, options);
   const { retryKwargs, base }: TaskOptions = options;
   if (retryKwargs) checkOptions(retryKwargsTable, retryKwargs, `${where}, in its retryKwargs`);
   if (base) for (const own of classOptions(base)) checkOptions(taskClassOptionTable, own, `the class ${base.name}`);

@@ -1,4 +1,5 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
+import { ConfigError } from '../errors.ts';
 import { kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
 import type { WireSignature } from '../wire/task-message.ts';
 import { type ErrorClass, retryPolicyKind } from './config.ts';
@@ -15,7 +16,6 @@ export const retryLimit = kinds.custom<number | null>(
   'a whole number from 0 up, or null for no limit',
   (v) => v === null || kinds.int(0).is(v),
 );
-const limitLater = 'time limits need the threads or processes pool, which this version does not have';
 
 const exchangeLater = 'tasks go to a queue by its name; give queue';
 
@@ -92,15 +92,11 @@ export const taskOptionTable = {
   backend: option({ kind: kinds.text, unsupported: 'an application has one result backend', doc: '' }),
   exchange: option({ kind: kinds.text, unsupported: exchangeLater, doc: '' }),
   routingKey: option({ kind: kinds.text, unsupported: exchangeLater, doc: '' }),
-  rejectOnWorkerLost: option({
-    kind: kinds.flag,
-    unsupported: 'it belongs to the processes pool, which this version does not have',
-    doc: '',
-  }),
+  rejectOnWorkerLost: option({ kind: kinds.flag, doc: 'Overrides taskRejectOnWorkerLost.' }),
   rateLimit: option({ kind: kinds.text, unsupported: 'rate limits are not in this version', doc: '' }),
-  timeLimit: option({ kind: kinds.seconds(), unsupported: limitLater, doc: '' }),
-  softTimeLimit: option({ kind: kinds.seconds(), unsupported: limitLater, doc: '' }),
-  pool: option({ kind: kinds.text, unsupported: 'the only pool of this version is async', doc: '' }),
+  timeLimit: option({ kind: kinds.seconds(), doc: 'Overrides taskTimeLimit, in seconds.' }),
+  softTimeLimit: option({ kind: kinds.seconds(), doc: 'Overrides taskSoftTimeLimit, in seconds.' }),
+  pool: option({ kind: kinds.oneOf('async', 'threads', 'processes', 'solo'), doc: 'Overrides workerPool.' }),
   once: option({ kind: kinds.flag, unsupported: 'the run-once gate is not in this version', doc: '' }),
   serial: option({
     kind: kinds.custom('a function', (v) => typeof v === 'function'),
@@ -187,9 +183,23 @@ export const callOptionTable = {
   addToParent: option({ kind: kinds.flag, unsupported: 'children are always recorded', doc: '' }),
   exchange: option({ kind: kinds.text, unsupported: exchangeLater, doc: '' }),
   routingKey: option({ kind: kinds.text, unsupported: exchangeLater, doc: '' }),
-  timeLimit: option({ kind: kinds.seconds(), unsupported: limitLater, doc: '' }),
-  softTimeLimit: option({ kind: kinds.seconds(), unsupported: limitLater, doc: '' }),
+  timeLimit: option({ kind: kinds.seconds(), doc: 'Overrides taskTimeLimit, in seconds.' }),
+  softTimeLimit: option({ kind: kinds.seconds(), doc: 'Overrides taskSoftTimeLimit, in seconds.' }),
 } satisfies OptionTable;
 
 /** What `applyAsync(args, options)` takes. Each option is a row of docs/config.md. */
 export type CallOptions = OptionsOf<typeof callOptionTable>;
+
+/**
+ * Refuses a soft time limit that comes no sooner than the hard one. `where` begins the sentence.
+ * @throws ConfigError
+ */
+export function checkTimeLimits(
+  where: string,
+  { timeLimit, softTimeLimit }: { timeLimit?: number | undefined; softTimeLimit?: number | undefined },
+): void {
+  if (!timeLimit || !softTimeLimit || softTimeLimit < timeLimit) return;
+  throw new ConfigError(
+    `${where}: expected softTimeLimit to be below timeLimit, got ${softTimeLimit} s and ${timeLimit} s`,
+  );
+}

@@ -29,7 +29,7 @@ export async function workerFacts(app: LovageApp, worker: Worker): Promise<Worke
     app: app.name,
     broker: broker.url,
     backend: backend?.url,
-    pool: app.config.workerPool,
+    pool: worker.pool,
     concurrency: worker.concurrency,
     queues: worker.queues,
     tasks: [...app.tasks.keys()].sort(),

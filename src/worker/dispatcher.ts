@@ -3,9 +3,8 @@ import { deliveryLimit } from '../app/task.ts';
 import type { Delivery } from '../contracts/broker.ts';
 import type { PoolOutcome } from '../contracts/pool.ts';
 import { type LeaseLostError, WorkerShutdownError } from '../errors.ts';
-import { AsyncPool } from '../pools/async.ts';
-import type { Executor } from './executor.ts';
 import type { Intake, Sorted } from './intake.ts';
+import type { Lanes } from './lanes.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
 import type { Held, Outcome, Run } from './outcome.ts';
 import type { Settler } from './settler.ts';
@@ -14,7 +13,7 @@ import type { TaskLog } from './task-log.ts';
 export interface DispatcherParts {
   readonly app: LovageApp;
   readonly intake: Intake;
-  readonly executor: Executor;
+  readonly lanes: Lanes;
   readonly settler: Settler;
   readonly leases: LeaseKeeper;
   readonly log: TaskLog;
@@ -26,12 +25,14 @@ const burstFactor = 5;
 const suspectAttempt = 3;
 /** How long a suspect runs with nothing else beside it. */
 const quarantineMs = 5_000;
+/** A message whose lane is full comes back after this, and more where there are many. */
+const laterMs = 250;
+const maxLaterMs = 60_000;
 /** How long tasks may start one after the other before timers, signals and sockets get their turn. */
 const turnMs = 10;
 
 /** Holds the messages between their arrival and their end: hands them to the pool as slots are free, and outcomes to the settler. */
 export class Dispatcher {
-  readonly pool: AsyncPool<Run, Outcome>;
   readonly #parts: DispatcherParts;
   readonly #slots: number;
   readonly #capacity: number;
@@ -46,6 +47,8 @@ export class Dispatcher {
   readonly #acking = new Set<Promise<void>>();
   #ackingRuns = 0;
   #burst = 0;
+  /** Messages in a row that found no room in their lane. */
+  #over = 0;
   /** The message that runs with nothing new beside it. */
   #suspect: Held | undefined;
   #turnEnds = 0;
@@ -59,11 +62,6 @@ export class Dispatcher {
     this.#slots = slots;
     this.#bursts = parts.app.config.workerBursts;
     this.#capacity = capacity;
-    this.pool = new AsyncPool<Run, Outcome>({
-      slots,
-      run: (run, signal) => parts.executor.run(run, signal),
-      onOutcomes: (outcomes) => this.#ended(outcomes),
-    });
   }
 
   /** How many more messages may come. In a burst, one batch is fetched while the one before it is read and run. */
@@ -74,9 +72,9 @@ export class Dispatcher {
     return Math.max(0, Math.min(batch, limit - this.#arriving - this.#unfinished));
   }
 
-  /** Read, and not yet at their end. */
+  /** Read, and not yet at their end, in the main lane. */
   get #unfinished(): number {
-    return this.#waiting.length + this.#ackingRuns + this.#running.size;
+    return this.#waiting.length + this.#ackingRuns + this.#running.size - this.#parts.lanes.elsewhere;
   }
 
   /** Resolves when there is room and settlements do not lag behind (finished work would pile up in memory), or at an abort. */
@@ -130,10 +128,28 @@ export class Dispatcher {
       // They must be back in their queue, uncounted, before the suspect begins.
       await settler.drained();
     }
-    for (const held of alone) log.received(held);
-    this.#waiting.push(...alone);
+    const fit = this.#fitting(alone);
+    for (const held of fit) log.received(held);
+    this.#waiting.push(...fit);
     this.#turnEnds = performance.now() + turnMs;
     this.#start();
+  }
+
+  /** Those whose lane has room for them; the others go back for a while, the longer the more there are. */
+  #fitting(runs: readonly Held[]): readonly Held[] {
+    const { lanes, settler } = this.#parts;
+    const room = new Map<boolean, Held[]>();
+    if (runs.every((held) => !lanes.isElsewhere(held))) return runs;
+    for (const held of runs) {
+      const fits = lanes.hasRoomFor(held);
+      room.set(fits, [...(room.get(fits) ?? []), held]);
+      if (fits && lanes.isElsewhere(held)) this.#run([held]);
+    }
+    const over = room.get(false) ?? [];
+    this.#over = over.length === 0 ? 0 : this.#over + over.length;
+    const later = Math.min(maxLaterMs, laterMs + 10 * this.#over);
+    settler.add(over.map((held) => ({ held, outcome: { kind: 'release', later } })));
+    return (room.get(true) ?? []).filter((held) => !lanes.isElsewhere(held));
   }
 
   /**
@@ -186,14 +202,16 @@ export class Dispatcher {
 
   /** Asks what still runs to stop, waits a moment, and gives back what does not. Returns how many were running. */
   async abandon(waitMs: number): Promise<number> {
-    const unfinished = this.pool.running;
+    const { lanes } = this.#parts;
+    const { unfinished } = lanes;
     if (unfinished === 0) return 0;
     const reason = new WorkerShutdownError('the worker is stopping; the task will run again elsewhere');
-    for (const jobId of this.#running.keys()) this.pool.cancel(jobId, reason);
+    for (const jobId of this.#running.keys()) lanes.cancel(jobId, reason);
     const timer = Promise.withResolvers<void>();
     const waiting = setTimeout(timer.resolve, waitMs);
-    await Promise.race([this.pool.drained(), timer.promise]);
+    await Promise.race([lanes.drained(), timer.promise]);
     clearTimeout(waiting);
+    for (const jobId of this.#running.keys()) lanes.kill(jobId, reason);
     const stuck = [...this.#running.values()];
     this.#running.clear();
     this.#parts.settler.add(stuck.map(release));
@@ -206,7 +224,7 @@ export class Dispatcher {
     this.#waiting = this.#waiting.filter((held) => held.delivery !== delivery);
     // The store will say that it is lost; only so is it forgotten everywhere.
     this.#parts.settler.add(gone.map(release));
-    for (const [id, held] of this.#running) if (held.delivery === delivery) this.pool.cancel(id, error);
+    for (const [id, held] of this.#running) if (held.delivery === delivery) this.#parts.lanes.cancel(id, error);
     this.wake();
   }
 
@@ -220,8 +238,12 @@ export class Dispatcher {
       });
       return;
     }
-    const next = this.#waiting.splice(0, Math.max(0, this.pool.free - this.#ackingRuns));
-    if (next.length === 0) return;
+    const next = this.#waiting.splice(0, Math.max(0, this.#parts.lanes.main.free - this.#ackingRuns));
+    if (next.length > 0) this.#run(next);
+  }
+
+  /** Hands messages to their lanes; those that are acked early are acked now. */
+  #run(next: readonly Held[]): void {
     const isLate = ({ definition }: Held) => definition?.options.acksLate ?? this.#parts.app.config.taskAcksLate;
     const early = next.filter((held) => !isLate(held));
     if (early.length > 0) {
@@ -248,12 +270,13 @@ export class Dispatcher {
       const id = String(this.#nextJob++);
       this.#running.set(id, held);
       const { queue, attempt } = held.delivery;
-      return [{ id, request: { message: held.message, queue, attempt } }];
+      return [{ id, held, request: { message: held.message, queue, attempt } }];
     });
-    if (jobs.length > 0) this.pool.submit(jobs);
+    if (jobs.length > 0) this.#parts.lanes.submit(jobs);
   }
 
-  #ended(outcomes: readonly PoolOutcome<Run, Outcome>[]): void {
+  /** Takes what has ended. */
+  ended(outcomes: readonly PoolOutcome<Run, Outcome>[]): void {
     const settlements = outcomes.flatMap(({ job, outcome }) => {
       const held = this.#running.get(job.id);
       this.#running.delete(job.id);

@@ -48,8 +48,10 @@ export type Outcome =
   | { readonly kind: 'dead'; readonly error: Error }
   /** Not due yet: parked in the broker. */
   | { readonly kind: 'defer'; readonly dueAt: number }
-  /** Not done: back to the queue, uncounted. */
-  | { readonly kind: 'release' };
+  /** Not done: back to the queue, uncounted. `later`: after so many milliseconds. */
+  | { readonly kind: 'release'; readonly later?: number }
+  /** Its thread or process died: its lease ends by itself, so that this delivery counts. */
+  | { readonly kind: 'abandon'; readonly error: Error };
 
 /** A message that this worker holds. */
 export interface Held {

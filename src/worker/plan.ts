@@ -13,8 +13,10 @@ import type { Held, Outcome, Settlement } from './outcome.ts';
 export type Disposition =
   | { readonly kind: 'ack' }
   | { readonly kind: 'release' }
-  /** Released, but not at once. */
-  | { readonly kind: 'later' }
+  /** Released, but not at once: after so many milliseconds, or a moment. */
+  | { readonly kind: 'later'; readonly ms?: number }
+  /** Nothing: its lease ends by itself. */
+  | { readonly kind: 'abandon' }
   | { readonly kind: 'reject'; readonly reason: string }
   | { readonly kind: 'defer'; readonly dueAt: number };
 
@@ -115,7 +117,14 @@ export class Planner {
         return { ...nothing, disposition: { kind: 'defer', dueAt: outcome.dueAt } };
       case 'release':
         // Acked early, it cannot go back: then it is over, and its caller is told.
-        return held.acked ? this.#failure(held, givenUp(), []) : { ...nothing, disposition: { kind: 'release' } };
+        if (held.acked) return this.#failure(held, givenUp(), []);
+        return {
+          ...nothing,
+          disposition: outcome.later === undefined ? { kind: 'release' } : { kind: 'later', ms: outcome.later },
+        };
+      case 'abandon':
+        // Acked early, nobody would bring it back.
+        return held.acked ? this.#failure(held, outcome.error, []) : { ...nothing, disposition: { kind: 'abandon' } };
     }
   }
 

@@ -173,7 +173,17 @@ export class Settler {
     };
     await end('ack', (deliveries) => consumer.ackMany(deliveries));
     await end('release', (deliveries) => consumer.releaseMany(deliveries));
-    await end('later', (deliveries) => consumer.releaseMany(deliveries, comeBackMs));
+    await end('later', async (deliveries, when) => {
+      const byMs = Map.groupBy(deliveries.keys(), (i) => when[i]?.ms ?? comeBackMs);
+      const failures = [...byMs].map(async ([ms, places]) => {
+        const failed = await consumer.releaseMany(
+          places.flatMap((i) => deliveries[i] ?? []),
+          ms,
+        );
+        return failed.map(({ index, error }) => ({ index: places[index] ?? index, error }));
+      });
+      return (await Promise.all(failures)).flat();
+    });
     await end('reject', (deliveries, why) =>
       consumer.rejectMany(
         deliveries,

@@ -67,7 +67,7 @@ export class TaskLog {
 type Level = Exclude<keyof Logger, 'isLevelEnabled'>;
 
 function loudest({ kind }: Outcome): Level {
-  return kind === 'failure' || kind === 'dead' ? 'error' : 'info';
+  return kind === 'failure' || kind === 'dead' || kind === 'abandon' ? 'error' : 'info';
 }
 
 interface Line {
@@ -86,7 +86,10 @@ function describe({ definition, delivery }: Held, outcome: Outcome, seconds: num
       });
     case 'failure': {
       const { error } = outcome;
-      const expected = (definition?.options.throws ?? []).some((errorClass) => error instanceof errorClass);
+      const expected = (definition?.options.throws ?? []).some(
+        // From a thread or process it comes without its class.
+        (errorClass) => error instanceof errorClass || (error instanceof Error && error.name === errorClass.name),
+      );
       if (expected) return info(`raised expected: ${errorText(error)}`, { seconds });
       return { level: 'error', fields: { seconds, error }, text: `raised unexpected: ${errorText(error)}` };
     }
@@ -107,7 +110,13 @@ function describe({ definition, delivery }: Held, outcome: Outcome, seconds: num
     case 'defer':
       return { level: 'debug', fields: { until: new Date(outcome.dueAt).toISOString() }, text: 'parked until due' };
     case 'release':
-      return info('given back');
+      return info(outcome.later === undefined ? 'given back' : 'given back for a while: its lane is full');
+    case 'abandon':
+      return {
+        level: 'error',
+        fields: { error: outcome.error },
+        text: `${outcome.error.message}; it comes back when its lease ends`,
+      };
   }
 }
 

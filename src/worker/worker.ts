@@ -1,16 +1,19 @@
 import type { LovageApp } from '../app/app.ts';
 import { Lifecycle } from '../app/lifecycle.ts';
+import { checkTimeLimits } from '../app/task-options.ts';
 import type { Broker } from '../contracts/broker.ts';
 import { listenForControl } from '../control/responder.ts';
 import { ConfigError, WorkerShutdownError } from '../errors.ts';
 import { checkOptions, kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
 import { maxTimerMs } from '../util/sleep.ts';
 import { within } from '../util/within.ts';
+import { isPoolChild } from './child-runner.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { Executor } from './executor.ts';
 import { Fetcher } from './fetcher.ts';
 import { firstConnection, retryLimit } from './first-connection.ts';
 import { Intake } from './intake.ts';
+import { defaultChildren, Lanes, type PoolName, poolNames } from './lanes.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { nodeName } from './node-name.ts';
 import { RenewableConsumer } from './renewable-consumer.ts';
@@ -24,10 +27,15 @@ import type { WorkerState } from './worker-state.ts';
 export const workerOptionTable = {
   queues: option({ kind: kinds.texts, doc: 'Queues to consume. Without it: taskQueues, or the default queue.' }),
   concurrency: option({ kind: kinds.int(1, 100_000), doc: 'Overrides workerConcurrency.' }),
-  pool: option<'async'>({
-    kind: kinds.custom("'async' (the only pool of this version)", (v) => v === 'async'),
-    doc: 'Overrides workerPool.',
+  pool: option({ kind: kinds.oneOf(...poolNames), doc: 'Overrides workerPool.' }),
+  appFile: option({
+    kind: kinds.text,
+    doc: 'The file that exports the app, for threads and processes. Without it: the file that made it.',
   }),
+  timeLimit: option({ kind: kinds.seconds(), doc: 'Overrides taskTimeLimit, in seconds.' }),
+  softTimeLimit: option({ kind: kinds.seconds(), doc: 'Overrides taskSoftTimeLimit, in seconds.' }),
+  maxTasksPerChild: option({ kind: kinds.int(1), doc: 'Overrides workerMaxTasksPerChild.' }),
+  maxMemoryPerChild: option({ kind: kinds.int(1), doc: 'Overrides workerMaxMemoryPerChild, in KiB.' }),
   prefetchMultiplier: option({ kind: kinds.int(1, 1000), doc: 'Overrides workerPrefetchMultiplier.' }),
   name: option({
     kind: kinds.text,
@@ -43,8 +51,11 @@ export class Worker {
   readonly app: LovageApp;
   readonly hostname: string;
   readonly queues: readonly string[];
+  readonly pool: PoolName;
+  /** How many tasks run at once in the main pool. */
   readonly concurrency: number;
   readonly counts: WorkerCounts = { received: 0, succeeded: 0, failed: 0, retried: 0, revoked: 0, dead: 0 };
+  readonly #options: WorkerOptions;
   readonly #capacity: number;
   readonly #graceMs: number;
   readonly #hurry = new AbortController();
@@ -58,11 +69,18 @@ export class Worker {
   constructor(app: LovageApp, options: WorkerOptions = {}) {
     checkOptions(workerOptionTable, options, 'the worker');
     const { config } = app;
+    if (isPoolChild()) throw new ConfigError(inChild);
+    checkTimeLimits('the worker', {
+      timeLimit: options.timeLimit ?? config.taskTimeLimit,
+      softTimeLimit: options.softTimeLimit ?? config.taskSoftTimeLimit,
+    });
     this.app = app;
+    this.#options = options;
     this.hostname = nodeName(options.name ?? 'celery@%h');
     this.queues = options.queues ?? config.taskQueues ?? [config.taskDefaultQueue];
     if (this.queues.length === 0) throw new ConfigError('a worker needs at least one queue, got an empty list');
-    this.concurrency = options.concurrency ?? config.workerConcurrency;
+    this.pool = options.pool ?? config.workerPool;
+    this.concurrency = this.#slots(options.concurrency);
     this.#capacity = this.concurrency * (options.prefetchMultiplier ?? config.workerPrefetchMultiplier);
     this.#graceMs = (options.shutdownTimeout ?? config.workerShutdownTimeout) * 1000;
     this.#life = new StateKeeper(
@@ -70,6 +88,12 @@ export class Worker {
       () => app.logger,
       () => void this.stop().catch(() => {}),
     );
+  }
+
+  #slots(given: number | undefined): number {
+    const { workerConcurrency, workerChildren = defaultChildren } = this.app.config;
+    if (this.pool === 'solo') return 1;
+    return given ?? (this.pool === 'async' ? workerConcurrency : workerChildren);
   }
 
   /** What the worker is doing now. */
@@ -192,11 +216,25 @@ export class Worker {
       patienceMs: leaseMs ?? 30_000,
       onSettled: () => dispatcher.wake(),
     });
+    const lanes = new Lanes({
+      app,
+      executor: new Executor(app, hostname),
+      pool: this.pool,
+      slots: this.concurrency,
+      hostname,
+      appFile: this.#options.appFile,
+      timeLimit: this.#options.timeLimit ?? app.config.taskTimeLimit,
+      softTimeLimit: this.#options.softTimeLimit ?? app.config.taskSoftTimeLimit,
+      maxTasksPerChild: this.#options.maxTasksPerChild ?? app.config.workerMaxTasksPerChild,
+      maxMemoryPerChild: this.#options.maxMemoryPerChild ?? app.config.workerMaxMemoryPerChild,
+      onOutcomes: (outcomes) => dispatcher.ended(outcomes),
+      onRoom: () => dispatcher.wake(),
+    });
     const dispatcher = new Dispatcher(
       {
         app,
         intake: new Intake(app, results),
-        executor: new Executor(app, hostname),
+        lanes,
         settler,
         leases,
         log: new TaskLog(app, this.counts),
@@ -217,13 +255,19 @@ export class Worker {
       onBack: () => this.#life.happen({ kind: 'back' }),
     });
     const listening = broker.bus ? listenForControl(broker.bus, hostname) : Promise.resolve(async () => {});
-    const stopControl = await orElse(listening, async () => {
+    const undo = async () => {
       await leases.stop();
       await consumer.close();
+    };
+    await orElse(lanes.start(), undo);
+    const stopControl = await orElse(listening, async () => {
+      await lanes.stop();
+      await undo();
     });
     return {
       broker,
       dispatcher,
+      lanes,
       settler,
       leases,
       consumer,
@@ -267,7 +311,7 @@ export class Worker {
     });
     if (!parts) return 0;
     const { logger } = this.app;
-    const { dispatcher, settler, leases, consumer, fetcher, watchdog, stopControl, lifecycle } = parts;
+    const { dispatcher, lanes, settler, leases, consumer, fetcher, watchdog, stopControl, lifecycle } = parts;
     lifecycle.stopping();
     watchdog?.stop();
     const timeIsUp = new AbortController();
@@ -278,10 +322,11 @@ export class Worker {
     if (noMoreTime.aborted) settler.hurry();
     await fetcher.stop();
     await dispatcher.close();
-    await Promise.race([dispatcher.pool.drained(), aborted(noMoreTime)]);
+    await Promise.race([lanes.drained(), aborted(noMoreTime)]);
     const unfinished = await dispatcher.abandon(abortMs);
     if (unfinished > 0) logger.warn({ tasks: unfinished }, 'the grace time was over: running tasks were aborted');
     await settler.drained();
+    await within(lanes.stop(), childrenMs);
     await lifecycle.stop(noMoreTime);
     clearTimeout(timer);
     await stopControl();
@@ -292,14 +337,20 @@ export class Worker {
   }
 }
 
+const inChild =
+  'a worker was made in a thread or process of another: these load the file that exports the app, which makes a worker as well. Do that in another file, or inside of `if (import.meta.main)`';
+
 /** How long an aborted task may take to notice. */
 const abortMs = 200;
+/** How long threads and processes that have nothing to do may take to end. */
+const childrenMs = 5_000;
 /** How much longer than the grace time the end may take where the worker ends because it cannot go on. */
 const stuckMs = 10_000;
 
 interface Parts {
   readonly broker: Broker;
   readonly dispatcher: Dispatcher;
+  readonly lanes: Lanes;
   readonly settler: Settler;
   readonly leases: LeaseKeeper;
   readonly consumer: RenewableConsumer;

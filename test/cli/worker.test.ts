@@ -158,7 +158,7 @@ describe('lovage worker', () => {
 });
 
 describe('what Celery has and this version has not', () => {
-  test.each(['-B, --beat', '--autoscale <max,min>', '--time-limit <seconds>', '-E, --task-events'] as const)(
+  test.each(['-B, --beat', '--autoscale <max,min>', '--pidfile <file>', '-E, --task-events'] as const)(
     'worker %s',
     async (flags) => {
       const [option = ''] = flags.split(/,? /);

@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import type { LovageApp } from '../../app/app.ts';
 import { type LogLevel, logLevels, streamLogger } from '../../app/logger.ts';
 import { firstConnection } from '../../worker/first-connection.ts';
+import { type PoolName, poolNames } from '../../worker/lanes.ts';
 import { Worker } from '../../worker/worker.ts';
 import { banner, workerFacts } from '../banner.ts';
 import { plural } from '../output.ts';
@@ -13,7 +14,11 @@ import { list, seconds, wholeNumber } from '../values.ts';
 
 interface Options {
   readonly concurrency?: number;
-  readonly pool?: 'async';
+  readonly pool?: PoolName;
+  readonly timeLimit?: number;
+  readonly softTimeLimit?: number;
+  readonly maxTasksPerChild?: number;
+  readonly maxMemoryPerChild?: number;
   readonly queues?: readonly string[];
   readonly excludeQueues?: readonly string[];
   readonly hostname?: string;
@@ -24,8 +29,6 @@ interface Options {
 }
 
 const beat = 'schedules are not part of this version';
-const limits = 'time limits need a pool of threads or processes, which this version does not have';
-const children = 'the async pool has no child processes';
 const daemon = 'run the worker in the foreground under systemd, Docker or your platform';
 const files = 'logs go to stderr; redirect them';
 
@@ -37,11 +40,7 @@ export const refusedWorkerOptions = {
   '-B, --beat': beat,
   '-s, --schedule-filename <file>': beat,
   '--scheduler <scheduler>': beat,
-  '--autoscale <max,min>': 'the async pool has one size; say -c',
-  '--time-limit <seconds>': limits,
-  '--soft-time-limit <seconds>': limits,
-  '--max-tasks-per-child <n>': children,
-  '--max-memory-per-child <kb>': children,
+  '--autoscale <max,min>': 'a pool has one size; say -c',
   '-D, --detach': daemon,
   '--pidfile <file>': daemon,
   '--uid <user>': daemon,
@@ -62,8 +61,12 @@ export const refusedWorkerOptions = {
 export function workerCommand(): Command {
   const command = new Command('worker')
     .description('run tasks until SIGTERM or Ctrl-C; a second one does not wait for running tasks')
-    .option('-c, --concurrency <n>', 'tasks at once (workerConcurrency: 10)', wholeNumber(1, 100_000))
-    .addOption(new Option('-P, --pool <pool>', 'where tasks run; async is the event loop').choices(['async']))
+    .option(
+      '-c, --concurrency <n>',
+      'tasks at once (10; with threads and processes as many as cores)',
+      wholeNumber(1, 100_000),
+    )
+    .addOption(new Option('-P, --pool <pool>', 'where tasks run; async is the event loop').choices([...poolNames]))
     .option('-Q, --queues <queues>', "queues to consume, such as celery,mail; without it the app's", list)
     .option('-X, --exclude-queues <queues>', 'but not these', list)
     .option('-n, --hostname <name>', 'node name; %h is the host, %n its first part, %d the rest (default: "celery@%h")')
@@ -78,6 +81,10 @@ export function workerCommand(): Command {
       'how long running tasks may take to end (workerShutdownTimeout: 8)',
       seconds,
     )
+    .option('--time-limit <seconds>', 'a task that runs longer fails, and is killed in threads and processes', seconds)
+    .option('--soft-time-limit <seconds>', 'a task that runs longer has its signal aborted', seconds)
+    .option('--max-tasks-per-child <n>', 'replace a thread or process after so many tasks', wholeNumber(1, 1e9))
+    .option('--max-memory-per-child <kib>', 'replace one that has more memory after a task', wholeNumber(1, 1e9))
     .option('--purge', 'drop all messages that wait, first')
     .action(run<[Options]>(work));
   // What these ask for is how it is.
@@ -88,13 +95,19 @@ export function workerCommand(): Command {
 }
 
 async function work(session: Session, options: Options): Promise<number> {
-  const { concurrency, pool, queues, excludeQueues, hostname: name, prefetchMultiplier, shutdownTimeout } = options;
+  const { queues, excludeQueues, hostname: name } = options;
+  const { concurrency, pool, timeLimit, softTimeLimit, maxTasksPerChild, maxMemoryPerChild } = options;
+  const { prefetchMultiplier, shutdownTimeout } = options;
   const app = await session.appWithTasks();
   useLogger(app, session, options.loglevel);
   const worker = new Worker(app, {
     queues: chooseQueues(app.config, queues, excludeQueues),
     concurrency,
     pool,
+    timeLimit,
+    softTimeLimit,
+    maxTasksPerChild,
+    maxMemoryPerChild,
     name,
     prefetchMultiplier,
     shutdownTimeout,

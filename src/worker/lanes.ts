@@ -1,0 +1,207 @@
+import { availableParallelism } from 'node:os';
+import type { LovageApp } from '../app/app.ts';
+import { type TaskDefinition, taskOption } from '../app/task.ts';
+import type { ChildPoolOptions, Pool, PoolFailure, PoolJob, PoolOptions, PoolOutcome } from '../contracts/pool.ts';
+import { ConfigError, LeaseLostError, WorkerShutdownError } from '../errors.ts';
+import { AsyncPool } from '../pools/async.ts';
+import { processPool } from '../pools/processes.ts';
+import { SoloPool } from '../pools/solo.ts';
+import { threadPool } from '../pools/threads.ts';
+import type { ChildApp } from './child-runner.ts';
+import type { Executor } from './executor.ts';
+import type { Held, Outcome, Run } from './outcome.ts';
+
+/** Where tasks can run. */
+export const poolNames = ['async', 'threads', 'processes', 'solo'] as const;
+export type PoolName = (typeof poolNames)[number];
+
+export interface LanesOptions {
+  readonly app: LovageApp;
+  readonly executor: Executor;
+  /** The lane of tasks that name none. */
+  readonly pool: PoolName;
+  /** How many tasks run at once in that lane. */
+  readonly slots: number;
+  readonly hostname: string;
+  /** The file that exports the application, for children. */
+  readonly appFile: string | undefined;
+  /** Seconds, for tasks that have none of their own. */
+  readonly timeLimit: number | undefined;
+  readonly softTimeLimit: number | undefined;
+  readonly maxTasksPerChild: number | undefined;
+  /** KiB. */
+  readonly maxMemoryPerChild: number | undefined;
+  onOutcomes(outcomes: readonly PoolOutcome<Run, Outcome>[]): void;
+  /** There may be more room than before. */
+  onRoom(): void;
+}
+
+/** How many tasks may wait in a lane beside the main one, for each of its slots. */
+const waitingPerSlot = 10;
+
+/**
+ * The pools of one worker: a main one, and one for each other pool that a task asks for. The main one decides how many
+ * messages are fetched; in the others a few tasks wait, and what is too much goes back for a while.
+ */
+export class Lanes {
+  readonly main: Pool<Run>;
+  readonly #options: LanesOptions;
+  readonly #pools = new Map<PoolName, Pool<Run>>();
+  /** Where each job outside of the main lane runs. */
+  readonly #elsewhere = new Map<string, Pool<Run>>();
+
+  /** @throws ConfigError where children are needed and nobody knows which file exports the application */
+  constructor(options: LanesOptions) {
+    this.#options = options;
+    const wanted = new Set([
+      options.pool,
+      ...[...options.app.tasks.values()].flatMap(({ options: o }) => o.pool ?? []),
+    ]);
+    for (const name of wanted) this.#pools.set(name, this.#make(name));
+    this.main = this.#poolOf(undefined);
+  }
+
+  /** Starts threads and processes; they load the application. */
+  async start(): Promise<void> {
+    try {
+      await Promise.all([...this.#pools.values()].map((pool) => pool.start()));
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  /** Waits for what runs. */
+  async stop(): Promise<void> {
+    await Promise.all([...this.#pools.values()].map((pool) => pool.stop()));
+  }
+
+  /** Jobs outside of the main lane. */
+  get elsewhere(): number {
+    return this.#elsewhere.size;
+  }
+
+  /** Jobs without an outcome, in all lanes. */
+  get unfinished(): number {
+    let count = 0;
+    for (const { running, waiting } of this.#pools.values()) count += running + waiting;
+    return count;
+  }
+
+  /** Whether a task has a lane of its own, beside the main one. */
+  isElsewhere({ definition }: Held): boolean {
+    return this.#poolOf(definition) !== this.main;
+  }
+
+  /** Whether one more task may wait for the lane of this one. */
+  hasRoomFor({ definition }: Held): boolean {
+    const pool = this.#poolOf(definition);
+    return pool === this.main || pool.waiting + pool.running < (1 + waitingPerSlot) * pool.slots;
+  }
+
+  submit(jobs: readonly { readonly id: string; readonly held: Held; readonly request: Run }[]): void {
+    const byPool = Map.groupBy(jobs, ({ held }) => this.#poolOf(held.definition));
+    for (const [pool, some] of byPool) {
+      if (pool !== this.main) for (const { id } of some) this.#elsewhere.set(id, pool);
+      pool.submit(some.map(({ id, held, request }) => this.#job(id, held, request)));
+    }
+  }
+
+  cancel(jobId: string, reason: Error, mode?: 'soft' | 'hard'): boolean {
+    const pool = this.#elsewhere.get(jobId) ?? this.main;
+    return pool.cancel(jobId, reason, mode);
+  }
+
+  /** Kills what can be killed. */
+  kill(jobId: string, reason: Error): void {
+    const pool = this.#elsewhere.get(jobId) ?? this.main;
+    if (pool.features.kill) pool.cancel(jobId, reason, 'hard');
+  }
+
+  /** Resolves when nothing runs. */
+  async drained(): Promise<void> {
+    await Promise.all([...this.#pools.values()].map((pool) => pool.drained()));
+  }
+
+  #poolOf(definition: TaskDefinition | undefined): Pool<Run> {
+    const name = definition?.options.pool ?? this.#options.pool;
+    const pool = this.#pools.get(name);
+    if (!pool) throw new ConfigError(`no pool '${name}' was started: register tasks before the worker starts`);
+    return pool;
+  }
+
+  #job(id: string, { definition, message }: Held, request: Run): PoolJob<Run> {
+    const { timeLimit, softTimeLimit } = this.#options;
+    const hard = message?.timeLimit ?? definition?.options.timeLimit ?? timeLimit;
+    const soft = message?.softTimeLimit ?? definition?.options.softTimeLimit ?? softTimeLimit;
+    return {
+      id,
+      request,
+      label: `${message?.task}[${message?.id}]`,
+      ...(hard && { timeLimitMs: hard * 1000 }),
+      ...(soft && { softTimeLimitMs: soft * 1000 }),
+    };
+  }
+
+  #make(name: PoolName): Pool<Run> {
+    const { app, executor, pool, slots } = this.#options;
+    const common: PoolOptions<Run, Outcome> = {
+      slots:
+        name === pool
+          ? slots
+          : name === 'async'
+            ? app.config.workerConcurrency
+            : (app.config.workerChildren ?? defaultChildren),
+      onOutcomes: (outcomes) => {
+        for (const { job } of outcomes) this.#elsewhere.delete(job.id);
+        this.#options.onOutcomes(outcomes);
+      },
+      failed: (job, failure) => this.#failed(job, failure),
+    };
+    const run = (request: Run, signal: AbortSignal) => executor.run(request, signal);
+    if (name === 'async') return new AsyncPool<Run, Outcome>({ ...common, run });
+    if (name === 'solo') return new SoloPool<Run, Outcome>({ ...common, slots: 1, run });
+    return name === 'threads' ? threadPool(this.#childOptions(common)) : processPool(this.#childOptions(common));
+  }
+
+  #childOptions(common: PoolOptions<Run, Outcome>): ChildPoolOptions<Run, Outcome> {
+    const { app, hostname, maxTasksPerChild, maxMemoryPerChild, onRoom } = this.#options;
+    const file = this.#options.appFile ?? app.file;
+    if (file === undefined) {
+      throw new ConfigError(
+        `threads and processes load the app '${app.name}' by themselves, and nobody knows its file: give the worker appFile: import.meta.filename of the file that exports it`,
+      );
+    }
+    const childApp: ChildApp = { file, name: app.name, overrides: app.overrides, hostname };
+    return {
+      ...common,
+      recipe: { module: runnerUrl(), factory: 'taskRunner', args: [childApp] },
+      ...(maxTasksPerChild !== undefined && { maxTasksPerChild }),
+      ...(maxMemoryPerChild !== undefined && { maxMemoryPerChild }),
+      onOutput: ({ label, stream, line }) => process[stream].write(label ? `[${label}] ${line}\n` : `${line}\n`),
+      onTrouble: (error, retryMs) =>
+        app.logger.error({ error }, `a child of the pool could not start; trying again in ${retryMs / 1000} s`),
+      onRoom,
+    };
+  }
+
+  /** What becomes of a task that could not say so itself. */
+  #failed({ request }: PoolJob<Run>, { kind, error }: PoolFailure): Outcome {
+    const failure = { kind: 'failure', error, children: [] } as const;
+    if (kind === 'cancelled') {
+      return error instanceof WorkerShutdownError || error instanceof LeaseLostError ? { kind: 'release' } : failure;
+    }
+    if (kind !== 'lost') return failure;
+    const options = this.#options.app.tasks.get(request.message.task)?.options ?? {};
+    const again = taskOption(options, 'rejectOnWorkerLost') ?? this.#options.app.config.taskRejectOnWorkerLost;
+    return again ? { kind: 'abandon', error } : failure;
+  }
+}
+
+/** How many children a pool has where nobody says. */
+export const defaultChildren = availableParallelism();
+
+/** The children's file: as TypeScript in the repository, as JavaScript in the package. */
+function runnerUrl(): string {
+  return new URL(import.meta.url.endsWith('.ts') ? './child-runner.ts' : './child-runner.js', import.meta.url).href;
+}

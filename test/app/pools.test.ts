@@ -1,0 +1,114 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { ConfigError, Lovage, Worker } from '../../src/index.ts';
+import { until } from '../support/workplace.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'lovage-pools-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe.each(['threads', 'processes'] as const)('a worker with a lane of %s', (pool) => {
+  let shop: typeof import('../support/pool-app.ts');
+  let worker: Worker;
+  const notes = join(folder, `${pool}.notes`);
+  const told: string[] = [];
+
+  beforeAll(async () => {
+    process.env.TEST_POOL = pool;
+    process.env.TEST_NOTES = notes;
+    process.env.TEST_BROKER = `sqlite://${join(folder, `${pool}.db`)}?visibilityTimeout=1`;
+    vi.resetModules();
+    shop = await import('../support/pool-app.ts');
+    const { Worker: SameWorker } = await import('../../src/index.ts');
+    vi.spyOn(process.stdout, 'write').mockImplementation((text) => told.push(String(text)) > 0);
+    worker = new SameWorker(shop.app, { concurrency: 5 });
+    await worker.start();
+    return async () => {
+      vi.restoreAllMocks();
+      await worker.stop();
+      await shop.app.close();
+    };
+  });
+
+  test('runs each task where it wants to run', async () => {
+    expect(await (await shop.where.delay(1)).get({ timeout: 20 })).toEqual([1, pool, false]);
+    expect(await (await shop.here.delay(2)).get({ timeout: 20 })).toEqual([2, true]);
+  });
+
+  test('keeps errors, retries and children as they are', async () => {
+    await expect((await shop.fail.delay()).get({ timeout: 20 })).rejects.toMatchObject({
+      name: 'ShopError',
+      message: 'out of lovage',
+    });
+    expect(await (await shop.flaky.delay()).get({ timeout: 20 })).toBe(2);
+    const child = await (await shop.parent.delay(7)).get({ timeout: 20 });
+    expect(await shop.app.result(child).get({ timeout: 20 })).toEqual([7, true]);
+  });
+
+  test('gives back values as their readers see them anywhere, and fails those that nobody could read', async () => {
+    expect(await (await shop.dated.delay()).get({ timeout: 20 })).toEqual({
+      at: new Date(0),
+      bytes: new Uint8Array([1, 2]),
+    });
+    await expect((await shop.unwritable.delay()).get({ timeout: 20 })).rejects.toThrow(/run/);
+  });
+
+  test('kills an endless loop at its hard limit, while others go on', async () => {
+    const endless = await shop.forever.delay();
+    const others = await shop.here.applyMany(Array.from({ length: 100 }, (_, i): [number] => [i]));
+    await Promise.all(others.map((one) => one.get({ timeout: 20 })));
+    await expect(endless.get({ timeout: 20 })).rejects.toThrow(/TimeLimitExceeded|time limit/i);
+    expect(await (await shop.where.delay(3)).get({ timeout: 20 })).toEqual([3, pool, false]);
+  });
+
+  test('aborts the signal at the soft limit', async () => {
+    expect(await (await shop.patient.delay()).get({ timeout: 20 })).toBe('ended in time');
+  });
+
+  test('labels what tasks print', async () => {
+    const { id } = await shop.say.delay('hello from afar');
+    await until(() => told.some((text) => text === `[pool.say[${id}]] hello from afar\n`));
+  });
+
+  test.runIf(pool === 'processes')(
+    'gives a task whose process dies to the dead letters, after its deliveries',
+    async () => {
+      const result = await shop.die.delay('again');
+      await expect(result.get({ timeout: 60 })).rejects.toThrow(/delivered 4 times/);
+      const lines = readFileSync(notes, 'utf8').split('\n');
+      expect(lines.filter((line) => line === 'died again')).toHaveLength(3);
+      const letters = await (await shop.app.broker()).deadLetters.list();
+      expect(letters.map(({ reason }) => reason).join()).toMatch(/delivered 4 times/);
+      await expect((await shop.dieTold.delay()).get({ timeout: 20 })).rejects.toThrow(/WorkerLost|SIGKILL/);
+    },
+  );
+});
+
+describe('wrong pools', () => {
+  test('limits that contradict each other are refused where they are written', () => {
+    const app = new Lovage('limits', { broker: 'memory://limits' });
+    expect(() => app.task('bad', { timeLimit: 5, softTimeLimit: 5 }, () => 1)).toThrow(
+      /expected softTimeLimit to be below timeLimit, got 5 s and 5 s/,
+    );
+    expect(() => new Worker(app, { timeLimit: 1, softTimeLimit: 2 })).toThrow(ConfigError);
+  });
+
+  test('a pool that does not exist is refused', () => {
+    const app = new Lovage('names', { broker: 'memory://names' });
+    // @ts-expect-error: the types say so, too
+    expect(() => app.task('bad', { pool: 'gevent' }, () => 1)).toThrow(/pool/);
+    // @ts-expect-error: the types say so, too
+    expect(() => new Worker(app, { pool: 'prefork' })).toThrow(/pool/);
+  });
+
+  test('an app that its children cannot find is named, and the worker does not start', async () => {
+    const app = new Lovage('hidden', { broker: 'memory://hidden' });
+    app.task('hidden.task', { pool: 'threads' }, () => 1);
+    const worker = new Worker(app, { appFile: join(import.meta.dirname, '../support/pool-app.ts') });
+    await expect(worker.start()).rejects.toMatchObject({
+      cause: expect.objectContaining({ message: expect.stringContaining("exports no app named 'hidden'") }),
+    });
+    await app.close();
+  });
+});

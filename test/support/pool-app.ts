@@ -1,0 +1,61 @@
+/** The application whose tasks run in threads and processes. Its places come from the environment, for children too. */
+import { appendFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Lovage, SoftTimeLimitExceeded } from '../../src/index.ts';
+
+const notes = process.env.TEST_NOTES ?? '';
+const note = (text: string) => appendFileSync(notes, `${text}\n`);
+
+export class ShopError extends Error {
+  override name = 'ShopError';
+}
+
+export const app = new Lovage('pools', {
+  broker: process.env.TEST_BROKER ?? 'memory://pools',
+  errors: [ShopError],
+  taskMaxDeliveries: 3,
+  workerShutdownTimeout: 5,
+});
+
+const pool = process.env.TEST_POOL === 'processes' ? 'processes' : 'threads';
+
+export const where = app.task('pool.where', { pool }, (n: number) => [n, process.env.TEST_POOL, isMain()]);
+export const here = app.task('pool.here', (n: number) => [n, isMain()]);
+export const forever = app.task('pool.forever', { pool, timeLimit: 0.5 }, () => {
+  for (;;);
+});
+export const patient = app.task(
+  'pool.patient',
+  { pool, bind: true, softTimeLimit: 0.2, timeLimit: 20 },
+  async (self) => {
+    await sleep(20_000, undefined, { signal: self.signal }).catch(() => {});
+    return self.signal.reason instanceof SoftTimeLimitExceeded ? 'ended in time' : 'ran on';
+  },
+);
+export const fail = app.task('pool.fail', { pool }, () => {
+  throw new ShopError('out of lovage');
+});
+export const flaky = app.task('pool.flaky', { pool, bind: true, maxRetries: 2, defaultRetryDelay: 0 }, (self) => {
+  if (self.request.retries < 2) throw self.retry();
+  return self.request.retries;
+});
+export const parent = app.task('pool.parent', { pool }, async (n: number) => (await here.delay(n)).id);
+export const die = app.task('pool.die', { pool }, (name: string) => {
+  note(`died ${name}`);
+  if (isMain()) throw new Error('in the worker itself');
+  process.kill(process.pid, 'SIGKILL');
+});
+export const dieTold = app.task('pool.dieTold', { pool, rejectOnWorkerLost: false }, () => {
+  process.kill(process.pid, 'SIGKILL');
+});
+export const unwritable = app.task('pool.unwritable', { pool }, () => ({ run: () => {} }));
+export const dated = app.task('pool.dated', { pool }, () => ({ at: new Date(0), bytes: new Uint8Array([1, 2]) }));
+export const say = app.task('pool.say', { pool }, (text: string) => {
+  console.log(text);
+  return text;
+});
+
+/** Whether this is the process and thread of the worker itself. */
+function isMain(): boolean {
+  return !(Symbol.for('lovage.pool-child') in globalThis);
+}
