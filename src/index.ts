@@ -13,10 +13,13 @@ export class Lovage extends LovageApp {
 // Configuration.
 export { type Config, fromCelerySettings, type LovageOptions, type RetryPolicy, type Route } from './app/config.ts';
 export { currentTask, type RetryOptions, type TaskContext, type TaskRequest } from './app/current-task.ts';
+// Limits.
+export type { GlobalRate, KeyFunction, RateLimit, Serial, Unique } from './app/limits.ts';
 export { type Logger, type LogLevel, streamLogger } from './app/logger.ts';
 // Results.
 export { AsyncResult } from './app/result.ts';
 export type { WaitOptions } from './app/results.ts';
+export type { RevokeOptions } from './app/revoke.ts';
 // Tasks: what `app.task` makes and what a running task sees.
 export type { Task } from './app/task.ts';
 export type { CallOptions, TaskOptions } from './app/task-options.ts';

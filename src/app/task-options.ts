@@ -2,6 +2,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
 import type { WireSignature } from '../wire/task-message.ts';
 import { type ErrorClass, retryPolicyKind } from './config.ts';
+import { rateLimitKind, serialKind, uniqueKind } from './limits.ts';
 
 const errorClasses = kinds.custom<readonly ErrorClass[]>(
   'a list of error classes, such as [TypeError]',
@@ -67,6 +68,23 @@ export const taskOptionTable = {
     default: [],
     doc: 'Errors that are expected: logged without a stack, as information.',
   }),
+  once: option({
+    kind: kinds.flag,
+    default: false,
+    doc: 'Never run twice at once, and never again once finished, whatever copies of the message there are. [How](limits.md)',
+  }),
+  rateLimit: option({
+    kind: rateLimitKind,
+    doc: 'How often the task may begin: in each worker, as in Celery, or with `{ limit, key, burst }` over all workers.',
+  }),
+  serial: option({
+    kind: serialKind,
+    doc: 'How many runs of one key may go on at once over all workers: `(...args) => key` for one, `{ key, limit }` for more.',
+  }),
+  unique: option({
+    kind: uniqueKind,
+    doc: "Do not send a call while an equal one is there; the caller gets the result of that one. `until` is `'end'`, `ttl` 3600 unless given.",
+  }),
   retryKwargs: option({
     kind: kinds.map,
     unsupported: 'give maxRetries and defaultRetryDelay by themselves',
@@ -82,17 +100,9 @@ export const taskOptionTable = {
     unsupported: 'it belongs to the processes pool, which this version does not have',
     doc: '',
   }),
-  rateLimit: option({ kind: kinds.text, unsupported: 'rate limits are not in this version', doc: '' }),
   timeLimit: option({ kind: kinds.seconds(), unsupported: limitLater, doc: '' }),
   softTimeLimit: option({ kind: kinds.seconds(), unsupported: limitLater, doc: '' }),
   pool: option({ kind: kinds.text, unsupported: 'the only pool of this version is async', doc: '' }),
-  once: option({ kind: kinds.flag, unsupported: 'the run-once gate is not in this version', doc: '' }),
-  serial: option({
-    kind: kinds.custom('a function', (v) => typeof v === 'function'),
-    unsupported: 'concurrency by key is not in this version',
-    doc: '',
-  }),
-  unique: option({ kind: kinds.map, unsupported: 'unique tasks are not in this version', doc: '' }),
   sendEvents: option({ kind: kinds.flag, unsupported: 'task events are not in this version', doc: '' }),
 } satisfies OptionTable;
 

@@ -1,5 +1,7 @@
 import type { TaskDefinition } from '../app/task.ts';
+import type { ResultRecord } from '../contracts/backend.ts';
 import type { Delivery } from '../contracts/broker.ts';
+import type { Claim } from '../contracts/limits.ts';
 import type { TaskMessage } from '../wire/task-message.ts';
 
 /** One request to a pool. */
@@ -20,21 +22,41 @@ export type Outcome =
       readonly replayed?: boolean;
     }
   /** FAILURE is stored, error links are sent, the message is acked (or rejected, if the task says so). */
-  | { readonly kind: 'failure'; readonly error: unknown; readonly children: readonly string[] }
-  /** The task is sent again with the same id, RETRY is stored, the message is acked. */
-  | { readonly kind: 'retry'; readonly error: unknown; readonly dueAt: number; readonly children: readonly string[] }
+  | {
+      readonly kind: 'failure';
+      readonly error: unknown;
+      readonly children: readonly string[];
+      /** What was stored of it in an earlier delivery. */
+      readonly replayed?: ResultRecord;
+    }
+  /** The task is sent again with the same id, RETRY is stored, the message is acked. `replayed`: it had been, perhaps. */
+  | {
+      readonly kind: 'retry';
+      readonly error: unknown;
+      readonly dueAt: number;
+      readonly children: readonly string[];
+      readonly replayed?: boolean;
+    }
   /** Nothing is stored, the message is acked. */
   | { readonly kind: 'ignore' }
   /** Nothing is stored, the message goes to the dead letters or back to its queue. */
   | { readonly kind: 'reject'; readonly reason: string; readonly requeue: boolean }
   /** REVOKED is stored, the message is acked. */
-  | { readonly kind: 'revoked'; readonly reason: 'revoked' | 'expired' }
+  | { readonly kind: 'revoked'; readonly reason: 'revoked' | 'expired' | 'terminated' }
   /** FAILURE is stored where the id is known, the message goes to the dead letters. */
   | { readonly kind: 'dead'; readonly error: Error }
-  /** Not due yet: parked in the broker. */
+  /** Not due yet, or not its turn: parked in the broker. */
   | { readonly kind: 'defer'; readonly dueAt: number }
-  /** Not done: back to the queue, uncounted. */
-  | { readonly kind: 'release' };
+  /** Not done: back to the queue, uncounted. `stillRuns`: its body could not be stopped, so its claims are kept. */
+  | { readonly kind: 'release'; readonly stillRuns?: boolean };
+
+/** The claims that a run holds. */
+export interface HeldClaims {
+  /** That nobody else runs the task, now or later. */
+  readonly once?: Claim;
+  /** One of the places of its serial key. */
+  readonly serial?: Claim;
+}
 
 /** A message that this worker holds. */
 export interface Held {
@@ -46,10 +68,17 @@ export interface Held {
   /** Acked before its run; its lease is over. */
   acked: boolean;
   readonly receivedAt: number;
+  readonly claims?: HeldClaims;
 }
 
 /** A held message and how it ended: what the settler takes. */
 export interface Settlement {
   readonly held: Held;
   readonly outcome: Outcome;
+}
+
+/** What came of a batch of deliveries: those to run, and those that ended at the gate. */
+export interface Sorted {
+  readonly runs: readonly Held[];
+  readonly settled: readonly Settlement[];
 }

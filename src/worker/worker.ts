@@ -9,11 +9,15 @@ import { Dispatcher } from './dispatcher.ts';
 import { Executor } from './executor.ts';
 import { Fetcher } from './fetcher.ts';
 import { firstConnection, retryLimit } from './first-connection.ts';
+import type { Claims } from './gates/claims.ts';
+import { Gates } from './gates/gates.ts';
+import { claimsFor, needsClaims } from './gates/setup.ts';
 import { Intake } from './intake.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { nodeName } from './node-name.ts';
 import { RenewableConsumer } from './renewable-consumer.ts';
+import { Revocations } from './revocations.ts';
 import { Settler } from './settler.ts';
 import { TaskLog, type WorkerCounts } from './task-log.ts';
 import { Watchdog } from './watchdog.ts';
@@ -148,6 +152,7 @@ export class Worker {
       this.#life.happen({ kind: 'started', broker: parts.broker.url });
       parts.fetcher.start();
       parts.watchdog?.start();
+      parts.revocations.start();
       return parts;
     } catch (error) {
       this.#life.happen({ kind: 'startFailed', error: error as Error });
@@ -174,7 +179,16 @@ export class Worker {
       },
     });
     await leases.start();
-    const first = await orElse(broker.consume(queues), () => leases.stop());
+    const claims = claimsFor(app, results, leaseMs ?? 30_000, (delivery, error) => {
+      logger.warn({ queue: delivery.queue, error }, 'a claim was lost: its task is asked to stop');
+      dispatcher.claimLost(delivery, error);
+    });
+    const endLeases = async () => {
+      await leases.stop();
+      await claims?.stop();
+    };
+    if (claims && needsClaims(app)) await orElse(claims.start(), endLeases);
+    const first = await orElse(broker.consume(queues), endLeases);
     const consumer = new RenewableConsumer(first, () => broker.consume(queues));
     const settler = new Settler({
       app,
@@ -182,14 +196,24 @@ export class Worker {
       publisher,
       results,
       leases,
+      claims,
       hostname,
       patienceMs: leaseMs ?? 30_000,
       onSettled: () => dispatcher.wake(),
     });
+    const gates = new Gates({ app, results, claims, hostname, onDue: (sorted) => dispatcher.enter(sorted) });
+    const revocations = new Revocations({
+      results,
+      everyMs: (leaseMs ?? 30_000) / 3,
+      held: (sinceMs) => dispatcher.heldTasks(sinceMs),
+      revoke: (revoked) => dispatcher.revoke(revoked),
+      logger,
+    });
     const dispatcher = new Dispatcher(
       {
         app,
-        intake: new Intake(app, results),
+        intake: new Intake(app, results, gates, revocations),
+        gates,
         executor: new Executor(app, hostname),
         settler,
         leases,
@@ -210,9 +234,11 @@ export class Worker {
       onLost: (error) => this.#life.happen({ kind: 'lost', error }),
       onBack: () => this.#life.happen({ kind: 'back' }),
     });
-    const listening = broker.bus ? listenForControl(broker.bus, hostname) : Promise.resolve(async () => {});
+    const listening = broker.bus
+      ? listenForControl(broker.bus, hostname, revocations)
+      : Promise.resolve(async () => {});
     const stopControl = await orElse(listening, async () => {
-      await leases.stop();
+      await endLeases();
       await consumer.close();
     });
     return {
@@ -220,6 +246,8 @@ export class Worker {
       dispatcher,
       settler,
       leases,
+      claims,
+      revocations,
       consumer,
       fetcher,
       watchdog: this.#watchdog(broker, fetcher, consumer),
@@ -261,8 +289,9 @@ export class Worker {
     });
     if (!parts) return 0;
     const { logger } = this.app;
-    const { dispatcher, settler, leases, consumer, fetcher, watchdog, stopControl } = parts;
+    const { dispatcher, settler, leases, claims, revocations, consumer, fetcher, watchdog, stopControl } = parts;
     watchdog?.stop();
+    await revocations.stop();
     const timeIsUp = new AbortController();
     const timer = setTimeout(() => timeIsUp.abort(), Math.min(this.#graceMs, maxTimerMs));
     const noMoreTime = AbortSignal.any([this.#hurry.signal, timeIsUp.signal]);
@@ -278,6 +307,7 @@ export class Worker {
     clearTimeout(timer);
     await stopControl();
     await leases.stop();
+    await claims?.stop();
     const closed = await consumer.close().catch((error: Error) => error);
     if (closed) logger.warn({ error: closed }, 'messages could not be given back; they return when their leases end');
     return unfinished > 0 || closed || settler.failures > 0 || this.#life.failure ? 1 : 0;
@@ -294,6 +324,8 @@ interface Parts {
   readonly dispatcher: Dispatcher;
   readonly settler: Settler;
   readonly leases: LeaseKeeper;
+  readonly claims: Claims | undefined;
+  readonly revocations: Revocations;
   readonly consumer: RenewableConsumer;
   readonly fetcher: Fetcher;
   readonly watchdog: Watchdog | undefined;
