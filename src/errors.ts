@@ -159,7 +159,7 @@ export class RemoteTaskError extends LovageError {
   }
 }
 
-/** The task was revoked before it ran, or expired (`message` says which). */
+/** The task was revoked, before it ran or while it did, or it expired (`message` says which). */
 export class TaskRevokedError extends LovageError {
   override readonly code = 'TASK_REVOKED';
 }

@@ -15,6 +15,8 @@ export { type Config, fromCelerySettings, type LovageOptions, type RetryPolicy, 
 export { currentTask, type TaskContext, type TaskRequest } from './app/current-task.ts';
 export type { DiscoveryOptions } from './app/discovery.ts';
 export type { TaskEnd, TaskHooks } from './app/hooks.ts';
+// Limits.
+export type { GlobalRate, KeyFunction, RateLimit, Serial, Unique } from './app/limits.ts';
 export { type Logger, type LogLevel, streamLogger } from './app/logger.ts';
 // What lives as long as a worker.
 export type { Resource, ResourceOptions } from './app/resource.ts';
@@ -22,6 +24,7 @@ export type { Resource, ResourceOptions } from './app/resource.ts';
 export { AsyncResult } from './app/result.ts';
 export type { WaitOptions } from './app/results.ts';
 export type { RetryKwargs, RetryOptions } from './app/retry-options.ts';
+export type { RevokeOptions } from './app/revoke.ts';
 // Tasks: what `app.task` makes and what a running task sees.
 export type { Task } from './app/task.ts';
 export { TaskBase, type TaskClass } from './app/task-base.ts';

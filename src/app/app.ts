@@ -17,12 +17,14 @@ import { Publisher } from './publisher.ts';
 import { type Resource, type ResourceOptions, Resources } from './resource.ts';
 import { AsyncResult, type ResultSource } from './result.ts';
 import { Results } from './results.ts';
+import { type RevokeOptions, revokeTasks } from './revoke.ts';
 import { Router } from './router.ts';
 import type { TaskDefinition } from './task.ts';
 import type { TaskInstances } from './task-base.ts';
 import type { TaskMaker } from './task-maker.ts';
 import { type CallOptions, callOptionTable } from './task-options.ts';
 import { TaskRegistry } from './task-registry.ts';
+import { sendUnique } from './unique.ts';
 import { type WorkerEvent, type WorkerListener, WorkerListeners } from './worker-events.ts';
 
 /** An application's open connections, with what writes to them. */
@@ -153,8 +155,8 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
     const definition = this.tasks.get(name);
     const checked = definition?.options.schema ? await this.#checked(definition, args, options) : args;
     const prepared = this.#preparer.call(name, checked, options, definition?.options);
-    await this.send([prepared], options);
-    return this.#resultOf<R>(prepared);
+    const [id] = await this.#sendCalls([prepared], options, definition);
+    return this.#resultOf<R>(prepared, id);
   }
 
   /** Sends one task many times, in large batches; results are in the order of the calls. */
@@ -171,13 +173,26 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
       ? await Promise.all(calls.map((args) => this.#checked(definition, args, options)))
       : calls;
     const prepared = checked.map((args) => this.#preparer.call(name, args, options, definition?.options));
-    await this.send(prepared, options);
-    return prepared.map((one) => this.#resultOf<R>(one));
+    const ids = await this.#sendCalls(prepared, options, definition);
+    return prepared.map((one, i) => this.#resultOf<R>(one, ids[i]));
   }
 
-  #resultOf<R>({ message: { id, task, ignoreResult } }: Prepared): AsyncResult<R> {
-    const own = this.tasks.get(task)?.options.storeErrorsEvenIfIgnored;
-    return new AsyncResult<R>(id, this, ignoreResult && !(own ?? this.config.taskStoreErrorsEvenIfIgnored));
+  /** Sends calls of one task. Returns the ids of the tasks that answer for them: where it is unique, perhaps others. */
+  async #sendCalls(
+    prepared: readonly Prepared[],
+    options: CallOptions,
+    definition: TaskDefinition | undefined,
+  ): Promise<readonly string[]> {
+    const { unique } = definition?.options ?? {};
+    if (definition && unique)
+      return sendUnique(prepared, definition, unique, await this.results(), (some) => this.send(some, options));
+    await this.send(prepared, options);
+    return prepared.map(({ message }) => message.id);
+  }
+
+  #resultOf<R>({ message: { id: own, task, ignoreResult } }: Prepared, id = own): AsyncResult<R> {
+    const stores = this.tasks.get(task)?.options.storeErrorsEvenIfIgnored;
+    return new AsyncResult<R>(id, this, ignoreResult && !(stores ?? this.config.taskStoreErrorsEvenIfIgnored));
   }
 
   /** Sends a signature; `args` are complete. */
@@ -244,6 +259,14 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
     if (typeof taskId !== 'string' || taskId === '')
       throw new ConfigError(`app.result: expected a task id, got ${JSON.stringify(taskId)}`);
     return new AsyncResult<R>(taskId, this);
+  }
+
+  /**
+   * Has workers skip tasks that have not begun, those that are not up yet, too. With `terminate` it ends those that run.
+   * What has finished stays as it is.
+   */
+  async revoke(taskIds: string | readonly string[], options: RevokeOptions = {}): Promise<void> {
+    await revokeTasks(await this.connections(), taskIds, options);
   }
 
   get errorClasses(): ReadonlyMap<string, ErrorClass> {

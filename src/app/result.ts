@@ -1,16 +1,15 @@
 import { isFinished } from '../contracts/backend.ts';
-import { ConfigError, TaskRevokedError } from '../errors.ts';
-import { decodeError, encodeError } from '../wire/remote-error.ts';
+import { ConfigError } from '../errors.ts';
+import { decodeError } from '../wire/remote-error.ts';
 import type { ResultMeta, WireError } from '../wire/task-message.ts';
 import type { ErrorClass } from './config.ts';
 import type { Results, WaitOptions } from './results.ts';
-
-/** How long a revocation is kept at least. */
-const revokedMs = 30 * 24 * 3600 * 1000;
+import type { RevokeOptions } from './revoke.ts';
 
 /** What a result needs of its application. */
 export interface ResultSource {
   results(): Promise<Results>;
+  revoke(taskIds: string, options?: RevokeOptions): Promise<void>;
   readonly errorClasses: ReadonlyMap<string, ErrorClass>;
 }
 
@@ -85,22 +84,11 @@ export class AsyncResult<out R = unknown> {
   }
 
   /**
-   * Has workers skip the task if it has not begun: REVOKED is stored (for 30 days at least), and each worker looks
-   * before it runs. A finished result stays.
+   * Has workers skip the task if it has not begun: REVOKED is stored (for 30 days at least), and each worker looks before
+   * it runs, and now and then while it runs. With `terminate` a run that has begun is ended. A finished result stays.
    */
-  async revoke(): Promise<void> {
-    const results = await this.#source.results();
-    const current = await results.fetch(this.id);
-    if (current && isFinished(current.state)) return;
-    const revoked = {
-      taskId: this.id,
-      state: 'REVOKED',
-      result: encodeError(new TaskRevokedError('revoked')),
-      children: [],
-      dateDone: Date.now(),
-    };
-    // Its message may wait for longer than results are kept.
-    await results.store(revoked, results.ttlMs && Math.max(results.ttlMs, revokedMs));
+  async revoke(options: RevokeOptions = {}): Promise<void> {
+    await this.#source.revoke(this.id, options);
   }
 
   async #meta(): Promise<ResultMeta | undefined> {

@@ -4,6 +4,7 @@ import { kinds, type OptionsOf, type OptionTable, option } from '../util/options
 import type { WireSignature } from '../wire/task-message.ts';
 import { type ErrorClass, retryPolicyKind } from './config.ts';
 import { hookTable } from './hooks.ts';
+import { rateLimitKind, serialKind, uniqueKind } from './limits.ts';
 import type { RetryKwargs } from './retry-options.ts';
 import { TaskBase, type TaskClass } from './task-base.ts';
 
@@ -75,6 +76,23 @@ export const taskOptionTable = {
     default: [],
     doc: 'Errors that are expected: logged without a stack, as information.',
   }),
+  once: option({
+    kind: kinds.flag,
+    default: false,
+    doc: 'Never run twice at once, and never again once finished, whatever copies of the message there are. [How](limits.md)',
+  }),
+  rateLimit: option({
+    kind: rateLimitKind,
+    doc: 'How often the task may begin: in each worker, as in Celery, or with `{ limit, key, burst }` over all workers.',
+  }),
+  serial: option({
+    kind: serialKind,
+    doc: 'How many runs of one key may go on at once over all workers: `(...args) => key` for one, `{ key, limit }` for more.',
+  }),
+  unique: option({
+    kind: uniqueKind,
+    doc: "Do not send a call while an equal one is there; the caller gets the result of that one. `until` is `'end'`, `ttl` 3600 unless given.",
+  }),
   retryKwargs: option<RetryKwargs>({
     kind: kinds.map,
     doc: 'Options of `self.retry()` for automatic retries, such as `{ countdown: 5, queue: "slow" }`.',
@@ -93,17 +111,9 @@ export const taskOptionTable = {
   exchange: option({ kind: kinds.text, unsupported: exchangeLater, doc: '' }),
   routingKey: option({ kind: kinds.text, unsupported: exchangeLater, doc: '' }),
   rejectOnWorkerLost: option({ kind: kinds.flag, doc: 'Overrides taskRejectOnWorkerLost.' }),
-  rateLimit: option({ kind: kinds.text, unsupported: 'rate limits are not in this version', doc: '' }),
   timeLimit: option({ kind: kinds.seconds(), doc: 'Overrides taskTimeLimit, in seconds.' }),
   softTimeLimit: option({ kind: kinds.seconds(), doc: 'Overrides taskSoftTimeLimit, in seconds.' }),
   pool: option({ kind: kinds.oneOf('async', 'threads', 'processes', 'solo'), doc: 'Overrides workerPool.' }),
-  once: option({ kind: kinds.flag, unsupported: 'the run-once gate is not in this version', doc: '' }),
-  serial: option({
-    kind: kinds.custom('a function', (v) => typeof v === 'function'),
-    unsupported: 'concurrency by key is not in this version',
-    doc: '',
-  }),
-  unique: option({ kind: kinds.map, unsupported: 'unique tasks are not in this version', doc: '' }),
   sendEvents: option({ kind: kinds.flag, unsupported: 'task events are not in this version', doc: '' }),
 } satisfies OptionTable;
 

@@ -1,5 +1,5 @@
 import type { BackendFeatures, JoinStore, ResultBackend, ResultRecord } from '../contracts/backend.ts';
-import type { ItemFailure } from '../contracts/common.ts';
+import type { ItemFailure, Recipe } from '../contracts/common.ts';
 import type { LimitStore } from '../contracts/limits.ts';
 import { MessageTooLargeError } from '../errors.ts';
 import { openRedis, type RedisHandle } from '../stores/redis.ts';
@@ -27,7 +27,8 @@ const STORE_LIMITS = {
  * @throws ConfigError for a wrong URL or option
  */
 export function redisBackend(url: string, options: RedisOptions = {}): ResultBackend {
-  return new RedisBackend(redisLocation(url, options));
+  const recipe = { module: import.meta.url, factory: 'redisBackend', args: [url, options] };
+  return new RedisBackend(redisLocation(url, options), recipe);
 }
 
 /** What a started backend works with. */
@@ -43,6 +44,7 @@ class RedisBackend implements ResultBackend {
   readonly url: string;
   // As far as the server itself keeps what it was told.
   readonly features: BackendFeatures = { durable: true, shared: true, maxDocumentBytes: MAX_DOCUMENT_BYTES };
+  readonly recipe: Recipe;
   readonly joins: JoinStore = {
     setSize: async (...args) => (await this.#opening.get()).joins.setSize(...args),
     addMany: async (...args) => (await this.#opening.get()).joins.addMany(...args),
@@ -58,8 +60,9 @@ class RedisBackend implements ResultBackend {
   };
   readonly #opening: Opening<Opened>;
 
-  constructor(location: RedisLocation) {
+  constructor(location: RedisLocation, recipe: Recipe) {
     this.url = location.url;
+    this.recipe = recipe;
     this.#opening = new Opening(`the result backend ${location.url}`, () => open(location));
   }
 

@@ -1,5 +1,5 @@
 import type { BackendFeatures, JoinStore, ResultBackend, ResultRecord } from '../contracts/backend.ts';
-import type { ItemFailure } from '../contracts/common.ts';
+import type { ItemFailure, Recipe } from '../contracts/common.ts';
 import type { LimitStore } from '../contracts/limits.ts';
 import { MessageTooLargeError } from '../errors.ts';
 import { openSqlite, type StoreHandle } from '../stores/sqlite.ts';
@@ -24,7 +24,8 @@ const STORE_LIMITS = {
  * @throws ConfigError for a wrong URL or option
  */
 export function sqliteBackend(url: string, options: SqliteOptions = {}): ResultBackend {
-  return new SqliteBackend(sqliteLocation(url, options));
+  const recipe = { module: import.meta.url, factory: 'sqliteBackend', args: [url, options] };
+  return new SqliteBackend(sqliteLocation(url, options), recipe);
 }
 
 /** What a started backend works with. */
@@ -39,6 +40,7 @@ class SqliteBackend implements ResultBackend {
   readonly name = 'sqlite';
   readonly url: string;
   readonly features: BackendFeatures = { durable: true, shared: true, maxDocumentBytes: MAX_DOCUMENT_BYTES };
+  readonly recipe: Recipe;
   readonly joins: JoinStore = {
     setSize: async (...args) => (await this.#opening.get()).joins.setSize(...args),
     addMany: async (...args) => (await this.#opening.get()).joins.addMany(...args),
@@ -54,8 +56,9 @@ class SqliteBackend implements ResultBackend {
   };
   readonly #opening: Opening<Opened>;
 
-  constructor(location: SqliteLocation) {
+  constructor(location: SqliteLocation, recipe: Recipe) {
     this.url = location.url;
+    this.recipe = recipe;
     this.#opening = new Opening(`the result backend ${location.url}`, () => open(location));
   }
 

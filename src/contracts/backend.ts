@@ -1,4 +1,4 @@
-import type { ItemFailure, Service } from './common.ts';
+import type { ItemFailure, Recipe, Service } from './common.ts';
 import type { LimitStore } from './limits.ts';
 
 /** The state of one task, ready to store. `document` is Celery's meta map, already serialized. */
@@ -34,6 +34,8 @@ export interface ResultBackend extends Service {
   readonly joins?: JoinStore;
   /** Present where the store can keep claims and rates. */
   readonly limits?: LimitStore;
+  /** Present where another thread or process can open the same store. */
+  readonly recipe?: Recipe;
 
   /**
    * Keeps records for `ttlMs` (`undefined`: for ever). SUCCESS is never replaced, and no finished state by an unfinished

@@ -1,7 +1,7 @@
 import type { Bus } from '../contracts/bus.ts';
 import { newId } from '../util/ids.ts';
 import { sleep } from '../util/sleep.ts';
-import { pidboxTopic, type Reply, read, replyTopic, write } from './pidbox.ts';
+import { pidboxTopic, type Reply, read, replyTopic, write } from '../wire/pidbox.ts';
 
 /** Asks all workers (or those named) and collects what they say within `timeoutMs`: worker name to answer. */
 export async function ask(

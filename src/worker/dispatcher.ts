@@ -2,17 +2,19 @@ import type { LovageApp } from '../app/app.ts';
 import { deliveryLimit } from '../app/task.ts';
 import type { Delivery } from '../contracts/broker.ts';
 import type { PoolOutcome } from '../contracts/pool.ts';
-import { type LeaseLostError, WorkerShutdownError } from '../errors.ts';
-import type { Intake, Sorted } from './intake.ts';
+import { type LeaseLostError, TaskRevokedError, WorkerShutdownError } from '../errors.ts';
+import type { Gates } from './gates/gates.ts';
+import type { Intake } from './intake.ts';
 import type { Lanes } from './lanes.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
-import type { Held, Outcome, Run } from './outcome.ts';
+import type { Held, Outcome, Run, Sorted } from './outcome.ts';
 import type { Settler } from './settler.ts';
 import type { TaskLog } from './task-log.ts';
 
 export interface DispatcherParts {
   readonly app: LovageApp;
   readonly intake: Intake;
+  readonly gates: Pick<Gates, 'drop'>;
   readonly lanes: Lanes;
   readonly settler: Settler;
   readonly leases: LeaseKeeper;
@@ -43,6 +45,8 @@ export class Dispatcher {
   #begun: Promise<void> = Promise.resolve();
   #waiting: Held[] = [];
   readonly #running = new Map<string, Held>();
+  /** Runs that were asked to end because their tasks are revoked. */
+  readonly #terminated = new WeakSet<Held>();
   /** Runs that are being acked before they begin; they have slots already. */
   readonly #acking = new Set<Promise<void>>();
   #ackingRuns = 0;
@@ -196,7 +200,7 @@ export class Dispatcher {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#begun;
-    this.#parts.settler.add(this.#waiting.splice(0).map(release));
+    this.#parts.settler.add([...this.#waiting.splice(0), ...this.#parts.gates.drop(() => true)].map(release));
     await Promise.all(this.#acking);
   }
 
@@ -214,17 +218,66 @@ export class Dispatcher {
     for (const jobId of this.#running.keys()) lanes.kill(jobId, reason);
     const stuck = [...this.#running.values()];
     this.#running.clear();
-    this.#parts.settler.add(stuck.map(release));
+    this.#parts.settler.add(stuck.map((held) => ({ held, outcome: { kind: 'release', stillRuns: true } })));
     return unfinished;
   }
 
-  /** Somebody else may have this message now: its task is asked to stop, or does not begin. */
+  /** Takes what was held back for a moment and may begin now. */
+  enter(sorted: Sorted): void {
+    void this.#begin(sorted);
+  }
+
+  /** Ids of tasks that have been held for so long. */
+  heldTasks(sinceMs: number): string[] {
+    const before = Date.now() - sinceMs;
+    const held = [...this.#waiting, ...this.#running.values()].filter(({ receivedAt }) => receivedAt <= before);
+    return held.flatMap(({ taskId }) => taskId ?? []);
+  }
+
+  /** Tasks that were revoked, by id: they do not begin, and those that run are ended where the value says so. */
+  revoke(revoked: ReadonlyMap<string, boolean>): void {
+    const gone = this.#drop(({ taskId }) => taskId !== undefined && revoked.has(taskId));
+    const settlements = gone.map((held) => ({ held, outcome: { kind: 'revoked', reason: 'revoked' } }) as const);
+    this.#parts.settler.add(settlements);
+    for (const settlement of settlements) this.#parts.log.settled(settlement);
+    for (const [taskId, terminate] of revoked) if (terminate) this.terminate(taskId);
+    this.wake();
+  }
+
+  /** Ends a running task because it is revoked: whatever comes of it, REVOKED is its result. False where none runs. */
+  terminate(taskId: string): boolean {
+    const running = [...this.#running].filter(([, held]) => held.taskId === taskId);
+    for (const [id, held] of running) {
+      this.#terminated.add(held);
+      this.#parts.lanes.end(id, new TaskRevokedError('terminated'));
+    }
+    return running.length > 0;
+  }
+
+  /** Takes out messages that have not begun. */
+  #drop(picks: (held: Held) => boolean): Held[] {
+    const gone = this.#waiting.filter(picks);
+    this.#waiting = this.#waiting.filter((held) => !picks(held));
+    for (const held of gone) this.#endQuarantine(held);
+    return [...gone, ...this.#parts.gates.drop(picks)];
+  }
+
+  /** A claim could not be kept: somebody else may run this task now. */
+  claimLost(delivery: Delivery, error: LeaseLostError): void {
+    this.#lost(delivery, error, () => true);
+  }
+
+  /** Somebody else may have this message now: its task is asked to stop, or does not begin. Who runs it once goes on. */
   leaseLost(delivery: Delivery, error: LeaseLostError): void {
-    const gone = this.#waiting.filter((held) => held.delivery === delivery);
-    this.#waiting = this.#waiting.filter((held) => held.delivery !== delivery);
+    this.#lost(delivery, error, ({ claims }) => claims?.once === undefined);
+  }
+
+  #lost(delivery: Delivery, error: LeaseLostError, stops: (held: Held) => boolean): void {
+    const gone = this.#drop((held) => held.delivery === delivery);
     // The store will say that it is lost; only so is it forgotten everywhere.
     this.#parts.settler.add(gone.map(release));
-    for (const [id, held] of this.#running) if (held.delivery === delivery) this.#parts.lanes.cancel(id, error);
+    for (const [id, held] of this.#running)
+      if (held.delivery === delivery && stops(held)) this.#parts.lanes.cancel(id, error);
     this.wake();
   }
 
@@ -258,7 +311,9 @@ export class Dispatcher {
     const ours = await this.#parts.settler.ackEarly(early.map(({ delivery }) => delivery));
     this.#ackingRuns -= early.length;
     for (const held of early) held.acked = true;
-    for (const held of early) if (!ours.has(held.delivery)) this.#endQuarantine(held);
+    const others = early.filter(({ delivery }) => !ours.has(delivery));
+    for (const held of others) this.#endQuarantine(held);
+    await this.#parts.settler.dropClaims(others);
     this.#submit(early.filter(({ delivery }) => ours.has(delivery)));
     this.#start();
     this.wake();
@@ -281,7 +336,8 @@ export class Dispatcher {
       const held = this.#running.get(job.id);
       this.#running.delete(job.id);
       // None where it was given back already.
-      return held ? [{ held, outcome }] : [];
+      if (!held) return [];
+      return [{ held, outcome: this.#terminated.has(held) ? terminated : outcome }];
     });
     this.#parts.settler.add(settlements);
     for (const settlement of settlements) this.#parts.log.settled(settlement);
@@ -290,6 +346,8 @@ export class Dispatcher {
     this.wake();
   }
 }
+
+const terminated = { kind: 'revoked', reason: 'terminated' } as const;
 
 function release(held: Held): { held: Held; outcome: Outcome } {
   return { held, outcome: { kind: 'release' } };

@@ -7,26 +7,27 @@ import { DeliveryLimitError, NotRegisteredError } from '../errors.ts';
 import { decodeTask, peekTaskId } from '../wire/protocol.ts';
 import { type AcceptList, acceptList } from '../wire/serializers.ts';
 import type { TaskMessage } from '../wire/task-message.ts';
-import type { Held, Outcome, Settlement } from './outcome.ts';
-
-/** What came of a batch of deliveries: those to run, and those that ended at the gate. */
-export interface Sorted {
-  readonly runs: readonly Held[];
-  readonly settled: readonly Settlement[];
-}
+import type { Gates } from './gates/gates.ts';
+import type { Held, Outcome, Settlement, Sorted } from './outcome.ts';
+import { replay } from './replay.ts';
+import type { Revocations } from './revocations.ts';
 
 /** An ETA this near is now: it is less than what a trip through the store takes. */
 const nowMs = 5;
 
-/** Reads deliveries and decides which of them run: unreadable, unknown, revoked, expired and early ones do not. */
+/** Reads deliveries and decides which of them run: unreadable, unknown, revoked, expired and early ones do not, nor those that limits keep back. */
 export class Intake {
   readonly #app: LovageApp;
   readonly #results: Results;
+  readonly #gates: Pick<Gates, 'pass'>;
+  readonly #revocations: Pick<Revocations, 'has'>;
   readonly #accept: AcceptList;
 
-  constructor(app: LovageApp, results: Results) {
+  constructor(app: LovageApp, results: Results, gates: Pick<Gates, 'pass'>, revocations: Pick<Revocations, 'has'>) {
     this.#app = app;
     this.#results = results;
+    this.#gates = gates;
+    this.#revocations = revocations;
     this.#accept = acceptList(app.config.acceptContent);
   }
 
@@ -42,7 +43,7 @@ export class Intake {
       if (outcome) settled.push({ held: one, outcome });
       else runs.push(one);
     });
-    return { runs, settled };
+    return this.#gates.pass({ runs, settled });
   }
 
   async #read(delivery: Delivery): Promise<Held & { outcome?: Outcome }> {
@@ -70,16 +71,6 @@ export class Intake {
     return definition?.options.ignoreResult ?? this.#app.config.taskIgnoreResult;
   }
 
-  /** A task that had succeeded: its follow-ups are sent again, for all we know they were not. */
-  #replay(stored: ResultRecord): Outcome | undefined {
-    try {
-      return { kind: 'success', value: this.#results.decode(stored).result, children: [], replayed: true };
-    } catch (error) {
-      this.#app.logger.warn({ id: stored.taskId, error }, 'a stored result cannot be read; its task runs again');
-      return undefined;
-    }
-  }
-
   /** What is stored about each task; a store in trouble is no reason to hold up work. */
   async #stored(taskIds: readonly string[]): Promise<readonly (ResultRecord | undefined)[]> {
     if (!this.#results.backend) return [];
@@ -96,8 +87,8 @@ export class Intake {
     if (!definition) return { kind: 'dead', error: notRegistered(message.task, this.#app) };
     const limit = deliveryLimit(definition, this.#app.config);
     if (delivery.attempt > limit) return { kind: 'dead', error: tooMany(message.task, delivery.attempt, limit) };
-    if (stored?.state === 'REVOKED') return { kind: 'revoked', reason: 'revoked' };
-    if (stored?.state === 'SUCCESS' && delivery.attempt > 1) return this.#replay(stored);
+    if (stored?.state === 'REVOKED' || this.#revocations.has(message.id)) return { kind: 'revoked', reason: 'revoked' };
+    if (stored?.state === 'SUCCESS' && delivery.attempt > 1) return replay(this.#app, this.#results, stored);
     const now = Date.now();
     if (message.expires !== undefined && message.expires <= now) return { kind: 'revoked', reason: 'expired' };
     if (message.eta !== undefined && message.eta > now + nowMs) return { kind: 'defer', dueAt: message.eta };

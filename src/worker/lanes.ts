@@ -112,10 +112,15 @@ export class Lanes {
     return pool.cancel(jobId, reason, mode);
   }
 
-  /** Kills what can be killed. */
-  kill(jobId: string, reason: Error): void {
+  /** Kills a job where its pool can. Returns whether it did. */
+  kill(jobId: string, reason: Error): boolean {
     const pool = this.#elsewhere.get(jobId) ?? this.main;
-    if (pool.features.kill) pool.cancel(jobId, reason, 'hard');
+    return pool.features.kill && pool.cancel(jobId, reason, 'hard');
+  }
+
+  /** Kills a job, or asks it to stop where its pool cannot. */
+  end(jobId: string, reason: Error): void {
+    if (!this.kill(jobId, reason)) this.cancel(jobId, reason);
   }
 
   /** Resolves when nothing runs. */

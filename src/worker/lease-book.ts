@@ -18,6 +18,9 @@ export function bundle(first: number, leases: readonly Lease[]): LeaseBundle {
   return { first, count: leases.length, leases: text };
 }
 
+/** What renews leases: a broker, or what stands for claims. */
+export type Renewer = Pick<Broker, 'extendMany'>;
+
 export interface LeaseBookEvents {
   lost(keys: readonly number[]): void;
   failed(text: string): void;
@@ -37,7 +40,7 @@ interface Kept {
 
 /** The leases that are held, and the timer that renews each of them once a third of its time has gone. */
 export class LeaseBook {
-  readonly #broker: Broker;
+  readonly #renewer: Renewer;
   readonly #leaseMs: number;
   readonly #events: LeaseBookEvents;
   readonly #kept = new Map<number, Kept>();
@@ -45,8 +48,8 @@ export class LeaseBook {
   #timer: NodeJS.Timeout | undefined;
   #renewing: Promise<void> | undefined;
 
-  constructor(broker: Broker, leaseMs: number, events: LeaseBookEvents) {
-    this.#broker = broker;
+  constructor(renewer: Renewer, leaseMs: number, events: LeaseBookEvents) {
+    this.#renewer = renewer;
     this.#leaseMs = leaseMs;
     this.#events = events;
   }
@@ -89,7 +92,7 @@ export class LeaseBook {
     const due = [...this.#kept.values()].filter(isDue);
     if (due.length === 0) return;
     try {
-      const failures = await this.#broker.extendMany(due, this.#leaseMs);
+      const failures = await this.#renewer.extendMany(due, this.#leaseMs);
       const failed = new Map(failures.map(({ index, error }) => [due[index]?.key, error]));
       for (const lease of due) if (!failed.has(lease.key)) lease.renewedAt = now;
       const lost = due.filter(({ key }) => failed.get(key) instanceof LeaseLostError).map(({ key }) => key);

@@ -1,16 +1,17 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type { Logger } from '../app/logger.ts';
-import type { Broker, Delivery } from '../contracts/broker.ts';
+import type { Broker, Delivery, Lease } from '../contracts/broker.ts';
 import { LeaseLostError, LovageError } from '../errors.ts';
-import { bundle, LeaseBook } from './lease-book.ts';
+import { bundle, LeaseBook, type Renewer } from './lease-book.ts';
 import type { FromKeeper, KeeperData, LeaseChange, ToKeeper } from './lease-thread.ts';
 
-export interface LeaseKeeperOptions {
-  readonly broker: Broker;
+export interface LeaseKeeperOptions<L extends Lease> {
+  /** What renews, and how another thread can make it again. */
+  readonly broker: Renewer & Pick<Broker, 'recipe'>;
   /** `undefined` where a delivery is bound to its connection: then there is nothing to renew. */
   readonly leaseMs: number | undefined;
-  /** Called with deliveries whose lease could not be kept. */
-  readonly onLost: (delivery: Delivery, error: LeaseLostError) => void;
+  /** Called with leases that could not be kept. */
+  readonly onLost: (lease: L, error: LeaseLostError) => void;
   readonly logger: Logger;
 }
 
@@ -19,10 +20,10 @@ export interface LeaseKeeperOptions {
  * a connection of its own, so that a task which blocks the event loop does not lose its message. A broker that cannot be
  * opened twice (memory) is renewed from here.
  */
-export class LeaseKeeper {
-  readonly #options: LeaseKeeperOptions;
-  readonly #keys = new Map<Delivery, number>();
-  readonly #deliveries = new Map<number, Delivery>();
+export class LeaseKeeper<L extends Lease = Delivery> {
+  readonly #options: LeaseKeeperOptions<L>;
+  readonly #keys = new Map<L, number>();
+  readonly #leases = new Map<number, L>();
   #nextKey = 1;
   #thread: Worker | undefined;
   /** The thread reads these before each renewal. */
@@ -32,7 +33,7 @@ export class LeaseKeeper {
   #renewing: Int32Array | undefined;
   #book: LeaseBook | undefined;
 
-  constructor(options: LeaseKeeperOptions) {
+  constructor(options: LeaseKeeperOptions<L>) {
     this.#options = options;
   }
 
@@ -83,11 +84,11 @@ export class LeaseKeeper {
     if (leaseMs === undefined) return;
     this.#book = this.#newBook(broker, leaseMs);
     // Who knows when they were renewed last: at once, then.
-    for (const [key, delivery] of this.#deliveries) this.#book.add(bundle(key, [delivery]), 0);
+    for (const [key, lease] of this.#leases) this.#book.add(bundle(key, [lease]), 0);
     this.#book.start();
   }
 
-  #newBook(broker: Broker, leaseMs: number): LeaseBook {
+  #newBook(broker: Renewer, leaseMs: number): LeaseBook {
     const { logger } = this.#options;
     return new LeaseBook(broker, leaseMs, {
       lost: (keys) => this.#lost(keys),
@@ -95,31 +96,31 @@ export class LeaseKeeper {
     });
   }
 
-  addMany(deliveries: readonly Delivery[]): void {
+  addMany(leases: readonly L[]): void {
     const first = this.#nextKey;
-    this.#nextKey += deliveries.length;
-    deliveries.forEach((delivery, i) => {
-      this.#keys.set(delivery, first + i);
-      this.#deliveries.set(first + i, delivery);
+    this.#nextKey += leases.length;
+    leases.forEach((lease, i) => {
+      this.#keys.set(lease, first + i);
+      this.#leases.set(first + i, lease);
     });
     if (!this.#book && !this.#thread) return;
-    const leases = bundle(first, deliveries);
-    this.#book?.add(leases);
-    this.#post({ kind: 'add', leases }, deliveries.length);
+    const bundled = bundle(first, leases);
+    this.#book?.add(bundled);
+    this.#post({ kind: 'add', leases: bundled }, leases.length);
   }
 
   /**
    * Ends renewal, before a message is settled. If a renewal is under way it is waited for: one that overtook a release
    * would hide the message again.
    */
-  async removeMany(deliveries: readonly Delivery[]): Promise<void> {
+  async removeMany(leases: readonly L[]): Promise<void> {
     const keys: number[] = [];
-    for (const delivery of deliveries) {
-      const key = this.#keys.get(delivery);
+    for (const lease of leases) {
+      const key = this.#keys.get(lease);
       if (key === undefined) continue;
       keys.push(key);
-      this.#keys.delete(delivery);
-      this.#deliveries.delete(key);
+      this.#keys.delete(lease);
+      this.#leases.delete(key);
     }
     if (keys.length === 0) return;
     if (this.#book) return this.#book.remove(keys);
@@ -149,10 +150,10 @@ export class LeaseKeeper {
 
   #lost(keys: readonly number[]): void {
     for (const key of keys) {
-      const delivery = this.#deliveries.get(key);
-      if (!delivery) continue;
+      const lease = this.#leases.get(key);
+      if (!lease) continue;
       this.#options.onLost(
-        delivery,
+        lease,
         new LeaseLostError('the lease of this message ran out; another worker may have it now'),
       );
     }

@@ -1,8 +1,7 @@
-/** The thread of {@link LeaseKeeper}: opens the broker from its recipe and keeps the book. */
+/** The thread of {@link LeaseKeeper}: opens what renews from its recipe and keeps the book. */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import type { Broker } from '../contracts/broker.ts';
-import type { Recipe } from '../contracts/common.ts';
-import { LeaseBook, type LeaseBundle } from './lease-book.ts';
+import type { Recipe, Service } from '../contracts/common.ts';
+import { LeaseBook, type LeaseBundle, type Renewer } from './lease-book.ts';
 
 /** What the thread is started with. `shared` holds one int: 1 while a renewal is under way. */
 export interface KeeperData {
@@ -32,13 +31,13 @@ async function keep(
   port: NonNullable<typeof parentPort>,
   { recipe, leaseMs, shared, changes }: KeeperData,
 ): Promise<void> {
-  const module: Record<string, (...args: readonly unknown[]) => Broker> = await import(recipe.module);
-  const broker = module[recipe.factory]?.(...recipe.args);
-  if (!broker) throw new Error(`${recipe.module} has no export '${recipe.factory}'`);
-  await broker.start();
+  const module: Record<string, (...args: readonly unknown[]) => Renewer & Service> = await import(recipe.module);
+  const renewer = module[recipe.factory]?.(...recipe.args);
+  if (!renewer) throw new Error(`${recipe.module} has no export '${recipe.factory}'`);
+  await renewer.start();
   const renewing = new Int32Array(shared);
   const tell = (message: FromKeeper) => port.postMessage(message);
-  const book = new LeaseBook(broker, leaseMs, {
+  const book = new LeaseBook(renewer, leaseMs, {
     lost: (keys) => tell({ kind: 'lost', keys }),
     failed: (text) => tell({ kind: 'failed', text }),
   });
@@ -51,7 +50,7 @@ async function keep(
   };
   const stop = async () => {
     await book.stop();
-    await broker.stop();
+    await renewer.stop();
     changes.close();
     port.close();
   };

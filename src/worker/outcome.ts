@@ -1,5 +1,7 @@
 import type { TaskDefinition } from '../app/task.ts';
+import type { ResultRecord } from '../contracts/backend.ts';
 import type { Delivery } from '../contracts/broker.ts';
+import type { Claim } from '../contracts/limits.ts';
 import type { TaskMessage } from '../wire/task-message.ts';
 
 /** One request to a pool. */
@@ -28,8 +30,17 @@ export type Outcome =
       readonly replayed?: boolean;
     }
   /** FAILURE is stored, error links are sent, the message is acked (or rejected, if the task says so). */
-  | { readonly kind: 'failure'; readonly error: unknown; readonly children: readonly string[] }
-  /** The task is sent again with the same id, RETRY is stored, the message is acked. `snoozed`: it counts as no retry. */
+  | {
+      readonly kind: 'failure';
+      readonly error: unknown;
+      readonly children: readonly string[];
+      /** What was stored of it in an earlier delivery. */
+      readonly replayed?: ResultRecord;
+    }
+  /**
+   * The task is sent again with the same id, RETRY is stored, the message is acked. `snoozed`: it counts as no retry.
+   * `replayed`: it had been sent, perhaps.
+   */
   | {
       readonly kind: 'retry';
       readonly error: unknown;
@@ -37,21 +48,33 @@ export type Outcome =
       readonly children: readonly string[];
       readonly snoozed?: boolean;
       readonly changes?: RetryChanges;
+      readonly replayed?: boolean;
     }
   /** Nothing is stored, the message is acked. */
   | { readonly kind: 'ignore' }
   /** Nothing is stored, the message goes to the dead letters or back to its queue. */
   | { readonly kind: 'reject'; readonly reason: string; readonly requeue: boolean }
   /** REVOKED is stored, the message is acked. */
-  | { readonly kind: 'revoked'; readonly reason: 'revoked' | 'expired' }
+  | { readonly kind: 'revoked'; readonly reason: 'revoked' | 'expired' | 'terminated' }
   /** FAILURE is stored where the id is known, the message goes to the dead letters. */
   | { readonly kind: 'dead'; readonly error: Error }
-  /** Not due yet: parked in the broker. */
+  /** Not due yet, or not its turn: parked in the broker. */
   | { readonly kind: 'defer'; readonly dueAt: number }
-  /** Not done: back to the queue, uncounted. `later`: after so many milliseconds. */
-  | { readonly kind: 'release'; readonly later?: number }
+  /**
+   * Not done: back to the queue, uncounted. `later`: after so many milliseconds. `stillRuns`: its body could not be stopped,
+   * so its claims are kept.
+   */
+  | { readonly kind: 'release'; readonly later?: number; readonly stillRuns?: boolean }
   /** Its thread or process died: its lease ends by itself, so that this delivery counts. */
   | { readonly kind: 'abandon'; readonly error: Error };
+
+/** The claims that a run holds. */
+export interface HeldClaims {
+  /** That nobody else runs the task, now or later. */
+  readonly once?: Claim;
+  /** One of the places of its serial key. */
+  readonly serial?: Claim;
+}
 
 /** A message that this worker holds. */
 export interface Held {
@@ -63,10 +86,17 @@ export interface Held {
   /** Acked before its run; its lease is over. */
   acked: boolean;
   readonly receivedAt: number;
+  readonly claims?: HeldClaims;
 }
 
 /** A held message and how it ended: what the settler takes. */
 export interface Settlement {
   readonly held: Held;
   readonly outcome: Outcome;
+}
+
+/** What came of a batch of deliveries: those to run, and those that ended at the gate. */
+export interface Sorted {
+  readonly runs: readonly Held[];
+  readonly settled: readonly Settlement[];
 }

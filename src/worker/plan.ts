@@ -1,20 +1,23 @@
 import type { LovageApp } from '../app/app.ts';
 import type { Prepared } from '../app/prepare.ts';
 import type { Results } from '../app/results.ts';
+import { uniqueMark } from '../app/unique.ts';
 import { isFinished, type ResultRecord } from '../contracts/backend.ts';
+import type { Claim } from '../contracts/limits.ts';
 import { LovageError, Reject, TaskRevokedError, WorkerShutdownError } from '../errors.ts';
 import { encodeError } from '../wire/remote-error.ts';
 import type { ResultMeta, TaskMessage } from '../wire/task-message.ts';
 import type { Arrival } from './chords.ts';
 import { abandonedSteps, afterFailure, afterSuccess, again, sameAgain } from './follow-ups.ts';
+import { claimsOf, retriedKey } from './gates/names.ts';
 import type { Held, Outcome, Settlement } from './outcome.ts';
 
 /** What becomes of the message itself. */
 export type Disposition =
   | { readonly kind: 'ack' }
   | { readonly kind: 'release' }
-  /** Released, but not at once: after so many milliseconds, or a moment. */
-  | { readonly kind: 'later'; readonly ms?: number }
+  /** Released, but not at once. */
+  | { readonly kind: 'later'; readonly delayMs: number }
   /** Nothing: its lease ends by itself. */
   | { readonly kind: 'abandon' }
   | { readonly kind: 'reject'; readonly reason: string }
@@ -31,9 +34,23 @@ export interface Plan {
   /** Sent after the result is stored. */
   readonly after: readonly Prepared[];
   readonly disposition: Disposition;
+  readonly claims?: ClaimEnds;
+}
+
+/** What becomes of the claims that belong to a message. */
+export interface ClaimEnds {
+  /** Finished before anything is sent: the attempt is over, and another one follows. */
+  readonly retried?: Claim;
+  /** Finished when all else is done: nobody runs the task again. */
+  readonly finished?: Claim;
+  readonly released: readonly Claim[];
+  /** Not renewed any more. */
+  readonly forgotten: readonly Claim[];
 }
 
 const ack: Disposition = { kind: 'ack' };
+/** A message that could not be settled comes back after this, so that a store in trouble is not made worse. */
+const comeBackMs = 1_000;
 
 /** Works out plans: which records, follow-ups and disposition each outcome means. */
 export class Planner {
@@ -52,7 +69,8 @@ export class Planner {
     try {
       const plan = this.#plan(settlement);
       const arrival = this.#arrival(plan, settlement);
-      return arrival ? { ...plan, arrival } : plan;
+      const claims = claimEnds(settlement, plan.disposition);
+      return arrival || claims ? { ...plan, ...(arrival && { arrival }), ...(claims && { claims }) } : plan;
     } catch (error) {
       return this.stuck(settlement.held, error as Error, false);
     }
@@ -60,8 +78,9 @@ export class Planner {
 
   /** What becomes of a message whose settlement could not be carried out: it comes back, or it is given up. */
   stuck(held: Held, error: Error, passing: boolean): Plan {
-    const nothing = { held, before: [], records: [], after: [] };
-    if (passing) return { ...nothing, disposition: { kind: 'later' } };
+    const claims = claimEnds({ held, outcome: passing ? { kind: 'release' } : { kind: 'dead', error } });
+    const nothing = { held, before: [], records: [], after: [], ...(claims && { claims }) };
+    if (passing) return { ...nothing, disposition: { kind: 'later', delayMs: comeBackMs } };
     const disposition = { kind: 'reject', reason: error.message } as const;
     if (held.taskId === undefined || !this.#results.backend || held.message?.ignoreResult)
       return { ...nothing, disposition };
@@ -80,10 +99,12 @@ export class Planner {
   #arrival({ held, records }: Plan, { outcome }: Settlement): Arrival | undefined {
     const { message } = held;
     if (!message?.chord || message.groupId === undefined) return undefined;
-    const replayed = outcome.kind === 'success' && outcome.replayed;
-    const record = replayed
-      ? this.#record(held, message, 'SUCCESS', outcome.value, [])
-      : records.find(({ taskId }) => taskId === message.id);
+    const record =
+      outcome.kind === 'success' && outcome.replayed
+        ? this.#record(held, message, 'SUCCESS', outcome.value, [])
+        : outcome.kind === 'failure' && outcome.replayed
+          ? outcome.replayed
+          : records.find(({ taskId }) => taskId === message.id);
     if (!record || !isFinished(record.state)) return undefined;
     const part = { key: message.id, index: message.groupIndex ?? 0, document: record.document };
     return { joinId: message.groupId, part, message, body: message.chord };
@@ -95,7 +116,7 @@ export class Planner {
       case 'success':
         return this.#success(held, outcome);
       case 'failure':
-        return this.#failure(held, outcome.error, outcome.children);
+        return { ...this.#failure(held, outcome.error, outcome.children), ...(outcome.replayed && { records: [] }) };
       case 'retry':
         return this.#retry(held, outcome);
       case 'dead':
@@ -114,13 +135,13 @@ export class Planner {
           disposition: { kind: 'reject', reason: outcome.reason },
         };
       case 'defer':
-        return { ...nothing, disposition: { kind: 'defer', dueAt: outcome.dueAt } };
+        return { ...nothing, disposition: parked(held, outcome.dueAt) };
       case 'release':
         // Acked early, it cannot go back: then it is over, and its caller is told.
         if (held.acked) return this.#failure(held, givenUp(), []);
         return {
           ...nothing,
-          disposition: outcome.later === undefined ? { kind: 'release' } : { kind: 'later', ms: outcome.later },
+          disposition: outcome.later === undefined ? { kind: 'release' } : { kind: 'later', delayMs: outcome.later },
         };
       case 'abandon':
         // Acked early, nobody would bring it back.
@@ -131,7 +152,7 @@ export class Planner {
   /** Back to the queue, after a moment: at once would be a loop. What was acked early is sent anew. */
   #requeue(held: Held): Plan {
     const copy = held.acked && held.message ? [sameAgain(this.#app, held.message, held.delivery.queue)] : [];
-    return { held, before: copy, records: [], after: [], disposition: { kind: 'later' } };
+    return { held, before: copy, records: [], after: [], disposition: { kind: 'later', delayMs: comeBackMs } };
   }
 
   #success(held: Held, { value, children, replayed }: Outcome & { kind: 'success' }): Plan {
@@ -172,20 +193,23 @@ export class Planner {
     const { error, children } = outcome;
     if (!message) return { held, before: [], records: [], after: [], disposition: ack };
     const before = [again(this.#app, message, held.delivery.queue, outcome)];
-    const stores = !message.ignoreResult && this.#results.backend;
+    const stores = !message.ignoreResult && !outcome.replayed && this.#results.backend;
     const records = stores ? [this.#errorRecord(held, message.id, 'RETRY', error, [message.id, ...children])] : [];
     return { held, before, records, after: [], disposition: ack };
   }
 
   #revoked(held: Held, reason: string): ResultRecord[] {
-    if (held.taskId === undefined || !this.#results.backend || held.message?.ignoreResult) return [];
-    return [
+    const { taskId, message } = held;
+    if (taskId === undefined || !this.#results.backend) return [];
+    // Those who wait for a later step of the chain must not wait for ever.
+    const steps = message ? abandonedSteps(message) : [];
+    return [...(message?.ignoreResult ? [] : [taskId]), ...steps].map((id) =>
       this.#results.encode({
-        ...this.#ended(held, held.taskId, []),
+        ...this.#ended(held, id, []),
         state: 'REVOKED',
         result: encodeError(new TaskRevokedError(reason)),
       }),
-    ];
+    );
   }
 
   #record(held: Held, message: TaskMessage, state: string, result: unknown, children: readonly string[]): ResultRecord {
@@ -233,6 +257,36 @@ export class Planner {
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** Parked as new, unless it was delivered before: then its count is kept, so that a crash loop ends all the same. */
+function parked({ delivery }: Held, dueAt: number): Disposition {
+  if (delivery.attempt <= 1) return { kind: 'defer', dueAt };
+  return { kind: 'later', delayMs: Math.max(0, dueAt - Date.now()) };
+}
+
+/** What an outcome does to the claims of the message. Given up is not done: `dlq retry` may have it run once more. */
+function claimEnds({ held, outcome }: Settlement, disposition?: Disposition): ClaimEnds | undefined {
+  const { message, claims } = held;
+  const unique = message && hasEnded(outcome) ? uniqueMark(message) : undefined;
+  const keptByFailure = unique?.until === 'success' && outcome.kind === 'failure';
+  const released = unique && !keptByFailure ? [unique.claim] : [];
+  if (!claims) return released.length > 0 ? { released, forgotten: [] } : undefined;
+  // It may be running still: others have to wait until the claims end by themselves.
+  if (outcome.kind === 'release' && outcome.stillRuns) return { released, forgotten: [] };
+  const forgotten = claimsOf(claims);
+  const { once } = claims;
+  if (!once || !message) return { released: [...released, ...forgotten], forgotten };
+  const isDone = disposition?.kind === 'ack' && outcome.kind !== 'retry';
+  if (isDone) return { finished: once, released: [...released, ...forgotten.filter((one) => one !== once)], forgotten };
+  const retried = { key: retriedKey(message.id, message.retries), holder: once.holder };
+  return { ...(outcome.kind === 'retry' && { retried }), released: [...released, ...forgotten], forgotten };
+}
+
+/** The task will not run any more. */
+function hasEnded(outcome: Outcome): boolean {
+  if (outcome.kind === 'reject') return !outcome.requeue;
+  return !['retry', 'defer', 'release', 'abandon'].includes(outcome.kind);
+}
 
 function givenUp(): WorkerShutdownError {
   return new WorkerShutdownError(

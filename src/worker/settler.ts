@@ -10,9 +10,11 @@ import { backoffMs } from '../util/backoff.ts';
 import { Batcher } from '../util/batcher.ts';
 import { sleep } from '../util/sleep.ts';
 import { Chords } from './chords.ts';
+import type { Claims } from './gates/claims.ts';
+import { claimsOf } from './gates/names.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
-import type { Settlement } from './outcome.ts';
-import { type Disposition, type Plan, Planner } from './plan.ts';
+import type { Held, Settlement } from './outcome.ts';
+import { type ClaimEnds, type Disposition, type Plan, Planner } from './plan.ts';
 
 export interface SettlerParts {
   readonly app: LovageApp;
@@ -20,6 +22,8 @@ export interface SettlerParts {
   readonly publisher: Publisher;
   readonly results: Results;
   readonly leases: LeaseKeeper;
+  /** `undefined` where the result backend keeps none. */
+  readonly claims: Claims | undefined;
   readonly hostname: string;
   /** How long a failed step is tried again. */
   readonly patienceMs: number;
@@ -35,12 +39,10 @@ interface Lost {
 
 /** Settlements joined into one pass. */
 const maxBatch = 500;
-/** A message that could not be settled comes back after this, so that a store in trouble is not made worse. */
-const comeBackMs = 1_000;
 
 /**
- * Ends deliveries, in this order: retries are sent, results are stored, follow-ups are sent, and only then is the message
- * acked. A crash anywhere in between repeats work and loses none. A step that fails for a passing reason is tried again
+ * Ends deliveries, in this order: retries are sent, results are stored, follow-ups are sent, claims are ended, and only
+ * then is the message acked. A crash anywhere in between repeats work and loses none. A step that fails for a passing reason is tried again
  * for as long as the lease lasts; then the message goes back to its queue. One that can never succeed is the failure of
  * its task, and the message goes to the dead letters. Whatever happens to one settlement, the others of its pass go on,
  * and no message stays held.
@@ -111,7 +113,7 @@ export class Settler {
   }
 
   async #settle(settlements: readonly Settlement[]): Promise<[]> {
-    const { publisher, results } = this.#parts;
+    const { publisher, results, claims } = this.#parts;
     const { backend } = results;
     const deadline = Date.now() + this.#parts.patienceMs;
     const send = (items: readonly Prepared[]) => publisher.tryMany(items, { retry: false });
@@ -130,6 +132,12 @@ export class Settler {
       return lost.size === 0 ? plans : plans.filter((plan) => !stuck.has(plan));
     };
     let plans: readonly Plan[] = settlements.map((settlement) => this.#planner.plan(settlement));
+    plans = await step(
+      'claim',
+      plans,
+      (plan) => (plan.claims?.retried ? [plan.claims] : []),
+      (some) => this.#endAttempts(some),
+    );
     plans = await step('send', plans, (plan) => plan.before, send);
     plans = await step('store', plans, (plan) => plan.records, store);
     plans = await step(
@@ -139,6 +147,12 @@ export class Settler {
       (some) => this.#chords.arrive(some),
     );
     plans = await step('send', plans, (plan) => plan.after, send);
+    plans = await step(
+      'claim',
+      plans,
+      (plan) => (plan.claims?.finished ? [plan.claims.finished] : []),
+      async (some) => claims?.finishMany(some) ?? [],
+    );
     await this.#dispose(plans, deadline);
     if (stuck.size > 0) await this.#giveUp(stuck);
     return [];
@@ -157,6 +171,8 @@ export class Settler {
 
   async #dispose(plans: readonly Plan[], deadline: number): Promise<void> {
     const { consumer, leases } = this.#parts;
+    // Before the messages: whoever gets one next must not be refused.
+    await this.#endClaims(plans.flatMap(({ claims }) => (claims && !claims.retried ? [claims] : [])));
     const held = plans.filter((plan) => !plan.held.acked);
     await leases.removeMany(held.map((plan) => plan.held.delivery));
     const end = async <K extends Disposition['kind']>(
@@ -173,17 +189,7 @@ export class Settler {
     };
     await end('ack', (deliveries) => consumer.ackMany(deliveries));
     await end('release', (deliveries) => consumer.releaseMany(deliveries));
-    await end('later', async (deliveries, when) => {
-      const byMs = Map.groupBy(deliveries.keys(), (i) => when[i]?.ms ?? comeBackMs);
-      const failures = [...byMs].map(async ([ms, places]) => {
-        const failed = await consumer.releaseMany(
-          places.flatMap((i) => deliveries[i] ?? []),
-          ms,
-        );
-        return failed.map(({ index, error }) => ({ index: places[index] ?? index, error }));
-      });
-      return (await Promise.all(failures)).flat();
-    });
+    await end('later', (deliveries, when) => releaseLater(consumer, deliveries, when));
     await end('reject', (deliveries, why) =>
       consumer.rejectMany(
         deliveries,
@@ -196,6 +202,28 @@ export class Settler {
         when.map(({ dueAt }) => dueAt),
       ),
     );
+  }
+
+  /** Lets go of the claims of messages that turned out to be somebody else's. */
+  async dropClaims(held: readonly Held[]): Promise<void> {
+    const claims = held.flatMap((one) => (one.claims ? claimsOf(one.claims) : []));
+    if (claims.length > 0) await this.#endClaims([{ released: claims, forgotten: claims }]);
+  }
+
+  /** Notes that attempts are over, and lets go of their claims before the next ones are sent, which want the same. */
+  async #endAttempts(ends: readonly ClaimEnds[]): Promise<ItemFailure[]> {
+    const { claims } = this.#parts;
+    const failures = (await claims?.markMany(ends.flatMap(({ retried }) => retried ?? []))) ?? [];
+    const failed = new Set(failures.map(({ index }) => index));
+    await this.#endClaims(ends.filter((_, i) => !failed.has(i)));
+    return failures;
+  }
+
+  async #endClaims(ends: readonly ClaimEnds[]): Promise<void> {
+    if (ends.length === 0) return;
+    const { claims } = this.#parts;
+    await claims?.releaseMany(ends.flatMap(({ released }) => released));
+    await claims?.forget(ends.flatMap(({ forgotten }) => forgotten));
   }
 
   /** Does a step for all items, again and again for those that fail for a passing reason. Returns those it was not done for. */
@@ -246,4 +274,22 @@ export class Settler {
       logger.error({ what, count, error }, `a message could not be settled; ${end}`);
     }
   }
+}
+
+/** Releases together what is to come back after the same time. */
+async function releaseLater(
+  consumer: Consumer,
+  deliveries: readonly Delivery[],
+  when: readonly { readonly delayMs: number }[],
+): Promise<ItemFailure[]> {
+  const failures: ItemFailure[] = [];
+  const places = Map.groupBy(deliveries.keys(), (i) => when[i]?.delayMs ?? 0);
+  for (const [delayMs, group] of places) {
+    const some = group.flatMap((i) => deliveries[i] ?? []);
+    const failed = await consumer
+      .releaseMany(some, delayMs)
+      .catch((error: Error) => group.map((_, index) => ({ index, error })));
+    for (const { index, error } of failed) failures.push({ index: group[index] ?? index, error });
+  }
+  return failures;
 }

@@ -12,11 +12,15 @@ import { Dispatcher } from './dispatcher.ts';
 import { Executor } from './executor.ts';
 import { Fetcher } from './fetcher.ts';
 import { firstConnection, retryLimit } from './first-connection.ts';
+import type { Claims } from './gates/claims.ts';
+import { Gates } from './gates/gates.ts';
+import { claimsFor, needsClaims } from './gates/setup.ts';
 import { Intake } from './intake.ts';
 import { defaultChildren, Lanes, type PoolName, poolNames } from './lanes.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { nodeName } from './node-name.ts';
 import { RenewableConsumer } from './renewable-consumer.ts';
+import { Revocations } from './revocations.ts';
 import { Settler } from './settler.ts';
 import { StateKeeper } from './state-keeper.ts';
 import { TaskLog, type WorkerCounts } from './task-log.ts';
@@ -175,6 +179,7 @@ export class Worker {
       this.#life.happen({ kind: 'started', broker: parts.broker.url });
       parts.fetcher.start();
       parts.watchdog?.start();
+      parts.revocations.start();
       await lifecycle.ready();
       return parts;
     } catch (error) {
@@ -204,7 +209,16 @@ export class Worker {
       },
     });
     await leases.start();
-    const first = await orElse(broker.consume(queues), () => leases.stop());
+    const claims = claimsFor(app, results, leaseMs ?? 30_000, (delivery, error) => {
+      logger.warn({ queue: delivery.queue, error }, 'a claim was lost: its task is asked to stop');
+      dispatcher.claimLost(delivery, error);
+    });
+    const endLeases = async () => {
+      await leases.stop();
+      await claims?.stop();
+    };
+    if (claims && needsClaims(app)) await orElse(claims.start(), endLeases);
+    const first = await orElse(broker.consume(queues), endLeases);
     const consumer = new RenewableConsumer(first, () => broker.consume(queues));
     const settler = new Settler({
       app,
@@ -212,6 +226,7 @@ export class Worker {
       publisher,
       results,
       leases,
+      claims,
       hostname,
       patienceMs: leaseMs ?? 30_000,
       onSettled: () => dispatcher.wake(),
@@ -230,10 +245,19 @@ export class Worker {
       onOutcomes: (outcomes) => dispatcher.ended(outcomes),
       onRoom: () => dispatcher.wake(),
     });
+    const gates = new Gates({ app, results, claims, hostname, onDue: (sorted) => dispatcher.enter(sorted) });
+    const revocations = new Revocations({
+      results,
+      everyMs: (leaseMs ?? 30_000) / 3,
+      held: (sinceMs) => dispatcher.heldTasks(sinceMs),
+      revoke: (revoked) => dispatcher.revoke(revoked),
+      logger,
+    });
     const dispatcher = new Dispatcher(
       {
         app,
-        intake: new Intake(app, results),
+        intake: new Intake(app, results, gates, revocations),
+        gates,
         lanes,
         settler,
         leases,
@@ -254,9 +278,11 @@ export class Worker {
       onLost: (error) => this.#life.happen({ kind: 'lost', error }),
       onBack: () => this.#life.happen({ kind: 'back' }),
     });
-    const listening = broker.bus ? listenForControl(broker.bus, hostname) : Promise.resolve(async () => {});
+    const listening = broker.bus
+      ? listenForControl(broker.bus, hostname, revocations)
+      : Promise.resolve(async () => {});
     const undo = async () => {
-      await leases.stop();
+      await endLeases();
       await consumer.close();
     };
     await orElse(lanes.start(), undo);
@@ -270,6 +296,8 @@ export class Worker {
       lanes,
       settler,
       leases,
+      claims,
+      revocations,
       consumer,
       fetcher,
       watchdog: this.#watchdog(broker, fetcher, consumer),
@@ -311,9 +339,11 @@ export class Worker {
     });
     if (!parts) return 0;
     const { logger } = this.app;
-    const { dispatcher, lanes, settler, leases, consumer, fetcher, watchdog, stopControl, lifecycle } = parts;
+    const { dispatcher, lanes, settler, leases, claims, revocations } = parts;
+    const { consumer, fetcher, watchdog, stopControl, lifecycle } = parts;
     lifecycle.stopping();
     watchdog?.stop();
+    await revocations.stop();
     const timeIsUp = new AbortController();
     const timer = setTimeout(() => timeIsUp.abort(), Math.min(this.#graceMs, maxTimerMs));
     const noMoreTime = AbortSignal.any([this.#hurry.signal, timeIsUp.signal]);
@@ -331,6 +361,7 @@ export class Worker {
     clearTimeout(timer);
     await stopControl();
     await leases.stop();
+    await claims?.stop();
     const closed = await consumer.close().catch((error: Error) => error);
     if (closed) logger.warn({ error: closed }, 'messages could not be given back; they return when their leases end');
     return unfinished > 0 || closed || settler.failures > 0 || this.#life.failure ? 1 : 0;
@@ -353,6 +384,8 @@ interface Parts {
   readonly lanes: Lanes;
   readonly settler: Settler;
   readonly leases: LeaseKeeper;
+  readonly claims: Claims | undefined;
+  readonly revocations: Revocations;
   readonly consumer: RenewableConsumer;
   readonly fetcher: Fetcher;
   readonly watchdog: Watchdog | undefined;

@@ -170,7 +170,7 @@ describe('options that are wrong', () => {
   });
 
   test('a task option of a later version is refused, not ignored', () => {
-    expect(() => play().task('a', { rateLimit: '10/m' } as never, () => 1)).toThrow(NotSupportedError);
+    expect(() => play().task('a', { trail: true } as never, () => 1)).toThrow(NotSupportedError);
   });
 
   test('two tasks of one name', () => {

@@ -221,6 +221,21 @@ describe('states', () => {
     expect(await pair.store.exists('marked')).toBe(0);
   });
 
+  test('a task that Python revokes by remote control does not run, and one that runs is ended', async () => {
+    await pair.typescriptWorker({ queues: ['controlled'] });
+    const ended = await python.send('ts.progress', ['gate-that-stays-shut'], { queue: 'controlled' });
+    await until(async () => (await pair.app.result(ended).state) === 'PROGRESS');
+    await python.run('app.control.revoke([ended, "never-runs"], terminate=True)\nNone', { ended });
+    await until(async () => (await pair.app.result('never-runs').state) === 'REVOKED');
+    await python.send('ts.note', ['ran', 'controlled'], { queue: 'controlled', task_id: 'never-runs' });
+    expect(await python.outcome(ended)).toMatchObject({ state: 'REVOKED', type: 'TaskRevokedError' });
+    // It does not listen to its signal: let it return, and see that this changes nothing.
+    await pair.store.rpush('gate-that-stays-shut', 'open');
+    await pair.settled('controlled');
+    expect(await pair.app.result(ended).state).toBe('REVOKED');
+    expect(await pair.store.exists('controlled')).toBe(0);
+  });
+
   test('pickle is refused: Python hears why, and the message is kept', async () => {
     const id = await python.send('ts.add', [1, 2], { serializer: 'pickle' });
     expect(await python.outcome(id)).toMatchObject({ state: 'FAILURE', message: expect.stringContaining('pickle') });

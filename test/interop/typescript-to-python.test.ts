@@ -194,6 +194,19 @@ describe('states', () => {
     expect(await pair.store.exists('revoked')).toBe(0);
   });
 
+  test('a task that TypeScript revoked before it was sent does not run', async () => {
+    const taskId = 'revoked-by-typescript';
+    await app.revoke(taskId);
+    // What Python's workers know they heard on the bus; a note before it would have been heard before, too.
+    await until(async () => {
+      const revoked = await pair.python.run<unknown>('app.control.inspect(timeout=1).revoked()', {});
+      return JSON.stringify(revoked).includes(taskId);
+    });
+    await app.sendTask('py.note', ['ran', 'never'], { taskId });
+    await pair.settled('py');
+    expect(await pair.store.exists('never')).toBe(0);
+  });
+
   test('an unknown task is a failure that TypeScript hears of', async () => {
     const result = await app.sendTask('py.nothing', [1]);
     const error = await result.get(soon).catch((e: unknown) => e);

@@ -133,3 +133,12 @@ export const whoami = app.task('tasks.whoami', { bind: true }, (self) => ({
   headers: self.request.headers,
   queue: self.request.queue,
 }));
+
+/** The same as `block`, run once. */
+export const blockOnce = app.task('tasks.blockOnce', { once: true }, (name: string, ms: number) => {
+  note(`begin ${name}`);
+  const end = Date.now() + ms;
+  while (Date.now() < end);
+  note(`end ${name}`);
+  return name;
+});
