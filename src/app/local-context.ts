@@ -3,7 +3,7 @@ import { newId } from '../util/ids.ts';
 import type { TaskContext } from './current-task.ts';
 import type { Logger } from './logger.ts';
 
-/** The context of a bound task that is called directly, as in a unit test: it has an id, no broker, and states go nowhere. */
+/** The context of a bound task that is called directly, as in a unit test: it has an id, no broker, and states and checkpoints go nowhere. */
 export function localContext(task: string, logger: Logger): TaskContext {
   const id = newId();
   return {
@@ -33,5 +33,7 @@ export function localContext(task: string, logger: Logger): TaskContext {
       throw options?.error ?? new ConfigError(`${task} asked for a retry, but it was called directly, not by a worker`);
     },
     updateState: async () => {},
+    checkpoint: async () => {},
+    lastCheckpoint: async () => undefined,
   };
 }

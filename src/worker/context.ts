@@ -4,7 +4,8 @@ import type { Logger } from '../app/logger.ts';
 import { type TaskDefinition, taskOption } from '../app/task.ts';
 import { ConfigError, MaxRetriesExceededError, Retry } from '../errors.ts';
 import { saferepr } from '../wire/saferepr.ts';
-import type { Run } from './outcome.ts';
+import { Checkpoints } from './checkpoints.ts';
+import type { Outcome, Run } from './outcome.ts';
 
 /** The context of a task that a worker runs. */
 export class WorkerContext implements TaskContext {
@@ -14,6 +15,8 @@ export class WorkerContext implements TaskContext {
   readonly #run: Run;
   readonly #hostname: string;
   #request: TaskRequest | undefined;
+  /** From the first use on: most tasks have none. */
+  #checkpoints: Checkpoints | undefined;
 
   constructor(app: LovageApp, definition: TaskDefinition, run: Run, signal: AbortSignal, hostname: string) {
     this.#app = app;
@@ -83,5 +86,24 @@ export class WorkerContext implements TaskContext {
     const results = await this.#app.results();
     if (!results.backend || this.#run.message.ignoreResult) return;
     await results.store({ taskId: this.#run.message.id, state, result: meta ?? null, children: [] });
+  }
+
+  async checkpoint(state: unknown): Promise<void> {
+    await this.#ownCheckpoints().save(state);
+  }
+
+  async lastCheckpoint<State>(): Promise<State | undefined> {
+    // What the run before has left is of the type that it says; nobody can check that here.
+    return (await this.#ownCheckpoints().last()) as State | undefined;
+  }
+
+  /** To be called with what comes of the run: it sees to the checkpoints, where there are any. */
+  end(outcome: Outcome): Outcome | Promise<Outcome> {
+    return this.#checkpoints ? this.#checkpoints.end(outcome) : outcome;
+  }
+
+  #ownCheckpoints(): Checkpoints {
+    this.#checkpoints ??= new Checkpoints(this.#app, this.#run.message.id, this.signal);
+    return this.#checkpoints;
   }
 }

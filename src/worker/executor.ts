@@ -21,11 +21,11 @@ export class Executor {
     if (!definition) return { kind: 'release' };
     const context = new WorkerContext(this.#app, definition, run, signal, this.#hostname);
     const running: Running = { context, message: run.message, children: [] };
-    const failed = (error: unknown) => this.#failed(error, definition, running, signal);
-    const ended = (value: unknown): Outcome => {
+    const failed = (error: unknown) => context.end(this.#failed(error, definition, running, signal));
+    const ended = (value: unknown): Outcome | Promise<Outcome> => {
       // Somebody else has the message now, and its result will count.
-      if (signal.reason instanceof LeaseLostError) return { kind: 'release' };
-      return { kind: 'success', value, children: running.children };
+      if (signal.reason instanceof LeaseLostError) return context.end({ kind: 'release' });
+      return context.end({ kind: 'success', value, children: running.children });
     };
     try {
       const value = runAs(running, () => this.#body(run, definition, context));

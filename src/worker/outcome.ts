@@ -10,21 +10,26 @@ export interface Run {
   readonly attempt: number;
 }
 
+/** What has had its day in the result backend once the outcome is stored. */
+export interface Forgetting {
+  readonly forget?: readonly string[];
+}
+
 /** How a delivery ended. Each kind names what is stored and what becomes of the message. */
 export type Outcome =
   /** SUCCESS is stored, links are sent, the message is acked. `replayed`: it had succeeded in an earlier delivery. */
-  | {
+  | ({
       readonly kind: 'success';
       readonly value: unknown;
       readonly children: readonly string[];
       readonly replayed?: boolean;
-    }
+    } & Forgetting)
   /** FAILURE is stored, error links are sent, the message is acked (or rejected, if the task says so). */
-  | { readonly kind: 'failure'; readonly error: unknown; readonly children: readonly string[] }
+  | ({ readonly kind: 'failure'; readonly error: unknown; readonly children: readonly string[] } & Forgetting)
   /** The task is sent again with the same id, RETRY is stored, the message is acked. */
   | { readonly kind: 'retry'; readonly error: unknown; readonly dueAt: number; readonly children: readonly string[] }
   /** Nothing is stored, the message is acked. */
-  | { readonly kind: 'ignore' }
+  | ({ readonly kind: 'ignore' } & Forgetting)
   /** Nothing is stored, the message goes to the dead letters or back to its queue. */
   | { readonly kind: 'reject'; readonly reason: string; readonly requeue: boolean }
   /** REVOKED is stored, the message is acked. */
