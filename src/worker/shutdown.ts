@@ -30,8 +30,6 @@ export interface ShutdownOptions {
   readonly logger: () => Logger;
 }
 
-/** How long an aborted task may take to notice, and to leave a last checkpoint. */
-const abortMs = 500;
 /** Tasks named in one line. */
 const maxNamed = 10;
 const urgency = { warm: 1, soft: 2, cold: 3 } as const;
@@ -108,8 +106,10 @@ export class Shutdown {
    * aborts the others and gives them back. Resolves with whether all of it went well.
    */
   async carryOut({ dispatcher, settler, leases, consumer, fetcher, watchdog, stopControl }: Ending): Promise<boolean> {
-    const { logger } = this.#options;
+    const { logger, grace } = this.#options;
     const { signal } = this.#tasksOver;
+    // An aborted task needs a moment to notice, and perhaps to leave a last checkpoint.
+    const abortMs = (grace.lastMs * 2) / 3;
     watchdog?.stop();
     // A store in trouble must not hold up the end: what cannot be settled then comes back by itself.
     signal.addEventListener('abort', () => settler.hurry(), { once: true });
