@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { Lovage, type LovageOptions, type TaskContext, Worker } from '../../src/index.ts';
 import { checkpointKey } from '../../src/worker/checkpoints.ts';
 import { quiet } from '../support/in-memory.ts';
@@ -128,7 +128,7 @@ describe('a checkpoint', () => {
     onTestFinished(() => clearInterval(timer));
     const task = own.task('loop', { bind: true }, async (self) => {
       const state = { step: 0, worked: 0 };
-      for (; state.step < 20_000 || turns < 3; state.step += 1) {
+      for (; state.step < 20_000 || (turns < 3 && state.step < 500_000); state.step += 1) {
         state.worked += Math.sqrt(state.step);
         await self.checkpoint(state);
       }
@@ -141,6 +141,24 @@ describe('a checkpoint', () => {
     expect(turns).toBeGreaterThan(2);
     // One at the beginning, and one for each second.
     expect(writes).toBeLessThanOrEqual(2 + (performance.now() - began) / 1000);
+  });
+
+  test('that is not written yet is written at the abort, also where the task takes no notice of it', async () => {
+    // Gives up on the task long before the checkpoint would be written in its turn.
+    vi.stubEnv('ECS_CONTAINER_METADATA_URI_V4', 'http://127.0.0.1/v4');
+    vi.stubEnv('ECS_CONTAINER_STOP_TIMEOUT', '2s');
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const app = shop(stores.memory());
+    const task = app.task('stubborn', { bind: true }, async (self) => {
+      await self.checkpoint(1);
+      await self.checkpoint(2);
+      return new Promise<never>(() => {});
+    });
+    const worker = await work(app);
+    const result = await task.delay();
+    await until(() => stored(app, result.id));
+    expect(await worker.stop()).toBe(1);
+    expect(await stored(app, result.id)).toBe(2);
   });
 
   test('is what it was at the call, though the task changes it afterwards', async () => {

@@ -72,21 +72,22 @@ async function ordeal(place: Workplace, signal: NodeJS.Signals) {
   let begun = 0;
   const lane = async () => {
     while (begun < rounds) {
-      begun += 1;
-      const wholeGroup = begun % 2 === 0;
+      const round = begun++;
       const member = new Member(place);
       await member.ready();
-      const first = results.length;
-      const naps = Array.from({ length: 30 }, (_, i) => [`nap ${first + i}`, Math.round(5 + Math.random() * 200)]);
+      const naps = Array.from({ length: 30 }, (_, i) => [`nap ${round}-${i}`, Math.round(5 + Math.random() * 200)]);
       results.push(...(await place.app.sendMany('tasks.nap', naps)));
       await sleep(Math.random() * 150);
-      endings.push(await member.end(signal, wholeGroup));
+      endings.push(await member.end(signal, round % 2 === 0));
     }
   };
   await Promise.all(Array.from({ length: lanes }, lane));
   await place.worker({ TEST_DELIVERIES: '50' });
   const values = await Promise.all(results.map((result) => result.get({ timeout: 30 })));
-  const [depth] = await (await place.app.broker()).countMany(['celery']);
+  const broker = await place.app.broker();
+  // A result is stored first, then its message is acked.
+  await until(async () => (await broker.countMany(['celery']))[0]?.inFlight === 0);
+  const [depth] = await broker.countMany(['celery']);
   return { endings, values, depth };
 }
 
