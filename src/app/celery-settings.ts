@@ -15,6 +15,7 @@ const unused: readonly (readonly [pattern: RegExp, reason: string])[] = [
     'options of a broker go into its URL or into brokerTransportOptions',
   ],
   [/^(control|event)_(queue|exchange|serializer)/, 'events and remote control are not part of this version'],
+  [/^worker_enable_soft_shutdown_on_idle$/, 'a worker in which no task runs holds nothing that it could wait for'],
   [/^worker_(log|task_log|redirect|hijack)/, 'give the app a logger instead'],
   [
     /^worker_(agent|autoscaler|consumer|timer|proc_alive|lost_wait|pool_putlocks|pool_restarts|state_db|direct|detect|disable|enable|eta|cancel|deduplicate|send_task_events)/,

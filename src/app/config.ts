@@ -285,9 +285,13 @@ export const configTable = {
   }),
   workerShutdownTimeout: option({
     kind: kinds.seconds(),
-    default: 8,
-    celery: ['worker_soft_shutdown_timeout', 'CELERYD_SOFT_SHUTDOWN_TIMEOUT'],
-    doc: 'Seconds that running tasks may take after SIGTERM before they are aborted and given back. Heroku kills after 10.',
+    doc: 'Seconds that running tasks may take after SIGTERM before they are aborted and given back. Without it: 8, for whoever kills after 10, such as Heroku and Docker; on ECS 28, or 2 less than `ECS_CONTAINER_STOP_TIMEOUT`.',
+  }),
+  workerSoftShutdownTimeout: option({
+    kind: kinds.seconds(),
+    default: 0,
+    celery: ['worker_soft_shutdown_timeout'],
+    doc: 'Seconds that running tasks may take after SIGQUIT, after a second SIGINT, and after SIGTERM with `REMAP_SIGTERM=SIGQUIT`, before they are aborted and given back.',
   }),
   workerWatchdog: option({
     kind: kinds.seconds(),

@@ -51,6 +51,16 @@ export interface TaskContext {
   snooze(when: number | Date): never;
   /** Stores a state of the task's own, such as `PROGRESS`, with a value that `AsyncResult.info` shows. */
   updateState(state: string, meta?: unknown): Promise<void>;
+  /**
+   * Keeps how far the task has come, for its next run: after a shutdown, a crash or a retry. Any value that results may
+   * have, up to 64 KiB; a later one replaces it, and the end of the task removes it. May be called at every step: it is
+   * stored at most once a second, and when the task is stopped; a crash so costs the last second.
+   * @throws ConfigError without a result backend, SerializationError, MessageTooLargeError, LeaseLostError. A store that is
+   *   in trouble for the moment is logged only
+   */
+  checkpoint(state: unknown): Promise<void>;
+  /** What an earlier run of this task has kept with `checkpoint()`; `undefined` where there is nothing. */
+  lastCheckpoint<State = unknown>(): Promise<State | undefined>;
 }
 
 /** What follows a running task around: its context, and the ids of what it sends. */

@@ -4,7 +4,7 @@ import type { TaskContext } from './current-task.ts';
 import type { Logger } from './logger.ts';
 import type { RetryOptions } from './retry-options.ts';
 
-/** The context of a bound task that is called directly, as in a unit test: it has an id, no broker, and states go nowhere. */
+/** The context of a bound task that is called directly, as in a unit test: it has an id, no broker, and states and checkpoints go nowhere. */
 export function localContext(task: string, logger: Logger): TaskContext {
   const id = newId();
   return {
@@ -37,5 +37,7 @@ export function localContext(task: string, logger: Logger): TaskContext {
       throw new Snooze(when);
     },
     updateState: async () => {},
+    checkpoint: async () => {},
+    lastCheckpoint: async () => undefined,
   };
 }

@@ -67,6 +67,14 @@ export class TaskBase implements TaskContext {
     return this.#context.updateState(state, meta);
   }
 
+  checkpoint(state: unknown): Promise<void> {
+    return this.#context.checkpoint(state);
+  }
+
+  lastCheckpoint<State = unknown>(): Promise<State | undefined> {
+    return this.#context.lastCheckpoint<State>();
+  }
+
   /** Runs before the body. What it throws counts as thrown by the body. */
   beforeStart(_taskId: string, _args: readonly unknown[], _kwargs: Kwargs): void | Promise<void> {}
 

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import type { LovageApp } from '../app/app.ts';
+import type { Platform } from '../worker/grace.ts';
 import type { Worker } from '../worker/worker.ts';
 import { paint, pairs } from './output.ts';
 import { version } from './version.ts';
@@ -12,6 +13,10 @@ export interface WorkerFacts {
   readonly backend: string | undefined;
   readonly pool: string;
   readonly concurrency: number;
+  /** Seconds that running tasks get at the end. */
+  readonly shutdownTimeout: number;
+  /** Who kills the process if it takes longer, and after how many seconds, where that is known. */
+  readonly killedBy: Platform | undefined;
   readonly queues: readonly string[];
   readonly tasks: readonly string[];
   readonly lovage: string;
@@ -31,6 +36,8 @@ export async function workerFacts(app: LovageApp, worker: Worker): Promise<Worke
     backend: backend?.url,
     pool: worker.pool,
     concurrency: worker.concurrency,
+    shutdownTimeout: worker.grace.tasksMs / 1000,
+    killedBy: worker.grace.platform,
     queues: worker.queues,
     tasks: [...app.tasks.keys()].sort(),
     lovage: version,
@@ -51,6 +58,7 @@ export function banner(facts: WorkerFacts, appFile: string | undefined): string 
       ['results', facts.backend ?? 'not kept'],
       ['concurrency', `${facts.concurrency} (${facts.pool})`],
       ['queues', facts.queues.join(', ')],
+      ['shutdown', shutdown(facts)],
       ['running on', `Node ${facts.node}, ${facts.platform}, host ${facts.hostname}, pid ${facts.pid}`],
     ],
     `${herb('|')} `,
@@ -64,4 +72,9 @@ export function banner(facts: WorkerFacts, appFile: string | undefined): string 
     ...tasks,
     '',
   ].join('\n');
+}
+
+function shutdown({ shutdownTimeout, killedBy }: WorkerFacts): string {
+  const why = killedBy ? ` (${killedBy.name} kills after ${killedBy.killsAfter} s)` : '';
+  return `${shutdownTimeout} s for running tasks${why}`;
 }

@@ -6,8 +6,9 @@ import { type TaskDefinition, taskOption } from '../app/task.ts';
 import { ConfigError, MaxRetriesExceededError, Retry, Snooze } from '../errors.ts';
 import { checkOptions } from '../util/options.ts';
 import { saferepr } from '../wire/saferepr.ts';
+import { Checkpoints } from './checkpoints.ts';
 import type { Again } from './follow-ups.ts';
-import type { RetryChanges, Run } from './outcome.ts';
+import type { Outcome, RetryChanges, Run } from './outcome.ts';
 import { changesOf } from './retry.ts';
 
 /** The context of a task that a worker runs. */
@@ -21,6 +22,8 @@ export class WorkerContext implements TaskContext {
   #changes: Map<Retry, RetryChanges> | undefined;
   #maxRetries: number | null | undefined;
   #request: TaskRequest | undefined;
+  /** From the first use on: most tasks have none. */
+  #checkpoints: Checkpoints | undefined;
 
   constructor(app: LovageApp, definition: TaskDefinition, run: Run, signal: AbortSignal, hostname: string) {
     this.#app = app;
@@ -122,5 +125,24 @@ export class WorkerContext implements TaskContext {
     const results = await this.#app.results();
     if (!results.backend || this.#run.message.ignoreResult) return;
     await results.store({ taskId: this.#run.message.id, state, result: meta ?? null, children: [] });
+  }
+
+  async checkpoint(state: unknown): Promise<void> {
+    await this.#ownCheckpoints().save(state);
+  }
+
+  async lastCheckpoint<State>(): Promise<State | undefined> {
+    // What the run before has left is of the type that it says; nobody can check that here.
+    return (await this.#ownCheckpoints().last()) as State | undefined;
+  }
+
+  /** To be called with what comes of the run: it sees to the checkpoints, where there are any. */
+  end(outcome: Outcome): Outcome | Promise<Outcome> {
+    return this.#checkpoints ? this.#checkpoints.end(outcome) : outcome;
+  }
+
+  #ownCheckpoints(): Checkpoints {
+    this.#checkpoints ??= new Checkpoints(this.#app, this.#run.message.id, this.signal);
+    return this.#checkpoints;
   }
 }

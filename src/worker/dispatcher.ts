@@ -68,6 +68,11 @@ export class Dispatcher {
     this.#capacity = capacity;
   }
 
+  /** What runs now. */
+  get running(): readonly Held[] {
+    return [...this.#running.values()];
+  }
+
   /** How many more messages may come. In a burst, one batch is fetched while the one before it is read and run. */
   room(): number {
     if (this.#suspect) return 0;

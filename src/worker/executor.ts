@@ -35,8 +35,8 @@ export class Executor {
     const running: Running = { context, message: run.message, children: [] };
     const begun: Begun = { run, definition, context, children: running.children, signal };
     if (definition.hooks.length > 0) return runAs(running, () => this.#hooked(begun));
-    const failed = (error: unknown) => this.#close(begun, this.#failed(error, begun));
-    const ended = (value: unknown) => this.#close(begun, this.#ended(value, begun));
+    const failed = (error: unknown) => this.#finish(begun, this.#failed(error, begun));
+    const ended = (value: unknown) => this.#finish(begun, this.#ended(value, begun));
     try {
       const value = runAs(running, () => this.#body(begun));
       return value instanceof Promise
@@ -63,7 +63,14 @@ export class Executor {
     outcome = await this.#close(begun, outcome);
     await runAfter(definition.hooks, context, outcome, this.#app.logger);
     // A hook may have asked for one more run.
-    return this.#close(begun, outcome);
+    return this.#finish(begun, outcome);
+  }
+
+  /** The last steps of a run, the same for all. */
+  #finish(begun: Begun, outcome: Outcome): Outcome | Promise<Outcome> {
+    const closed = this.#close(begun, outcome);
+    const { context } = begun;
+    return closed instanceof Promise ? closed.then((last) => context.end(last)) : context.end(closed);
   }
 
   #body(begun: Begun): unknown {

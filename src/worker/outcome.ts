@@ -20,23 +20,28 @@ export interface RetryChanges {
   readonly compression?: string | undefined;
 }
 
+/** What has had its day in the result backend once the outcome is stored. */
+export interface Forgetting {
+  readonly forget?: readonly string[];
+}
+
 /** How a delivery ended. Each kind names what is stored and what becomes of the message. */
 export type Outcome =
   /** SUCCESS is stored, links are sent, the message is acked. `replayed`: it had succeeded in an earlier delivery. */
-  | {
+  | ({
       readonly kind: 'success';
       readonly value: unknown;
       readonly children: readonly string[];
       readonly replayed?: boolean;
-    }
+    } & Forgetting)
   /** FAILURE is stored, error links are sent, the message is acked (or rejected, if the task says so). */
-  | {
+  | ({
       readonly kind: 'failure';
       readonly error: unknown;
       readonly children: readonly string[];
       /** What was stored of it in an earlier delivery. */
       readonly replayed?: ResultRecord;
-    }
+    } & Forgetting)
   /**
    * The task is sent again with the same id, RETRY is stored, the message is acked. `snoozed`: it counts as no retry.
    * `replayed`: it had been sent, perhaps.
@@ -51,7 +56,7 @@ export type Outcome =
       readonly replayed?: boolean;
     }
   /** Nothing is stored, the message is acked. */
-  | { readonly kind: 'ignore' }
+  | ({ readonly kind: 'ignore' } & Forgetting)
   /** Nothing is stored, the message goes to the dead letters or back to its queue. */
   | { readonly kind: 'reject'; readonly reason: string; readonly requeue: boolean }
   /** REVOKED is stored, the message is acked. */

@@ -155,7 +155,17 @@ export class Settler {
     );
     await this.#dispose(plans, deadline);
     if (stuck.size > 0) await this.#giveUp(stuck);
+    const back = new Set([...stuck.keys()].map(({ held }) => held));
+    await this.#forget(settlements.filter(({ held }) => !back.has(held)));
     return [];
+  }
+
+  /** Removes what finished tasks have left behind; where that fails, it vanishes with time. */
+  async #forget(settlements: readonly Settlement[]): Promise<void> {
+    const { app, results } = this.#parts;
+    const old = settlements.flatMap(({ outcome }) => ('forget' in outcome && outcome.forget) || []);
+    if (old.length === 0) return;
+    await results.backend?.forgetMany(old).catch((error) => app.logger.debug({ error }, 'checkpoints are left behind'));
   }
 
   /** Ends the messages whose settlement got stuck, each by what its error says of another try. */

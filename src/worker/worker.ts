@@ -5,16 +5,14 @@ import type { Broker } from '../contracts/broker.ts';
 import { listenForControl } from '../control/responder.ts';
 import { ConfigError, WorkerShutdownError } from '../errors.ts';
 import { checkOptions, kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
-import { maxTimerMs } from '../util/sleep.ts';
-import { within } from '../util/within.ts';
 import { isPoolChild } from './child-runner.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { Executor } from './executor.ts';
 import { Fetcher } from './fetcher.ts';
 import { firstConnection, retryLimit } from './first-connection.ts';
-import type { Claims } from './gates/claims.ts';
 import { Gates } from './gates/gates.ts';
 import { claimsFor, needsClaims } from './gates/setup.ts';
+import { type Grace, graceOf, platformOf } from './grace.ts';
 import { Intake } from './intake.ts';
 import { defaultChildren, Lanes, type PoolName, poolNames } from './lanes.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
@@ -22,6 +20,8 @@ import { nodeName } from './node-name.ts';
 import { RenewableConsumer } from './renewable-consumer.ts';
 import { Revocations } from './revocations.ts';
 import { Settler } from './settler.ts';
+import { type Ending, Shutdown } from './shutdown.ts';
+import { echoMs, isRemapped, listenForSignals, readSignal, type StopMode } from './signals.ts';
 import { StateKeeper } from './state-keeper.ts';
 import { TaskLog, type WorkerCounts } from './task-log.ts';
 import { Watchdog } from './watchdog.ts';
@@ -46,6 +46,7 @@ export const workerOptionTable = {
     doc: "Node name; `%h` is the host, `%n` the name, `%d` the domain. Default 'celery@%h'.",
   }),
   shutdownTimeout: option({ kind: kinds.seconds(), doc: 'Overrides workerShutdownTimeout, in seconds.' }),
+  softShutdownTimeout: option({ kind: kinds.seconds(), doc: 'Overrides workerSoftShutdownTimeout, in seconds.' }),
 } satisfies OptionTable;
 
 export type WorkerOptions = OptionsOf<typeof workerOptionTable>;
@@ -60,9 +61,10 @@ export class Worker {
   readonly concurrency: number;
   readonly counts: WorkerCounts = { received: 0, succeeded: 0, failed: 0, retried: 0, revoked: 0, dead: 0 };
   readonly #options: WorkerOptions;
+  /** How long its end may take. */
+  readonly grace: Grace;
   readonly #capacity: number;
-  readonly #graceMs: number;
-  readonly #hurry = new AbortController();
+  readonly #shutdown: Shutdown;
   /** A start that waits for its broker is given up. */
   readonly #unwanted = new AbortController();
   readonly #life: StateKeeper;
@@ -86,11 +88,17 @@ export class Worker {
     this.pool = options.pool ?? config.workerPool;
     this.concurrency = this.#slots(options.concurrency);
     this.#capacity = this.concurrency * (options.prefetchMultiplier ?? config.workerPrefetchMultiplier);
-    this.#graceMs = (options.shutdownTimeout ?? config.workerShutdownTimeout) * 1000;
+    this.grace = graceOf(options.shutdownTimeout ?? config.workerShutdownTimeout, platformOf(process.env));
+    this.#shutdown = new Shutdown({
+      hostname: this.hostname,
+      grace: this.grace,
+      softMs: (options.softShutdownTimeout ?? config.workerSoftShutdownTimeout) * 1000,
+      logger: () => app.logger,
+    });
     this.#life = new StateKeeper(
       retryLimit(config),
       () => app.logger,
-      () => void this.stop().catch(() => {}),
+      () => void this.#end('warm', 'it cannot go on').catch(() => {}),
     );
   }
 
@@ -128,20 +136,22 @@ export class Worker {
     await this.#starting;
   }
 
-  /**
-   * Stops: takes nothing more, gives back what has not begun, lets running tasks end within the grace time, then aborts
-   * them and gives their messages back. Resolves with 0 when every task ended by itself, 1 when some were aborted.
-   * A second call, or `{ now: true }`, cuts the grace time short.
-   */
-  stop({ now = false } = {}): Promise<number> {
-    if (!this.#starting) return Promise.resolve(0);
-    if (now || this.#stopping) this.#hurry.abort();
-    this.#life.happen({ kind: 'stop' });
-    return this.#end(this.#starting);
+  /** Its end took longer than there was time, and was not waited for: something of it may hang for ever. */
+  get overdue(): boolean {
+    return this.#shutdown.overdue;
   }
 
   /**
-   * Runs until SIGTERM or SIGINT (a second one hurries) or an abort of `signal`; resolves with the exit status.
+   * Stops: takes nothing more, gives back what has not begun, lets running tasks end within the grace time, then aborts
+   * them and gives their messages back. Resolves with 0 when every task ended by itself, 1 when some were aborted, or when
+   * something hung. `{ now: true }` does not wait for running tasks, also where the worker is stopping already.
+   */
+  stop({ now = false } = {}): Promise<number> {
+    return this.#end(now ? 'cold' : 'warm', 'stop()');
+  }
+
+  /**
+   * Runs until a signal (see docs/shutdown.md) or an abort of `signal`; resolves with the exit status.
    * @throws WorkerStuckError when it received nothing though there was work, or the error of a broker that stayed away too
    *   long; the worker has stopped then
    */
@@ -151,23 +161,30 @@ export class Worker {
       if (this.failure) reject(this.failure);
       else if (this.state === 'stopped') this.#stopping?.then(resolve, reject);
     };
-    const onSignal = () => void this.stop();
+    const onAbort = () => void this.#end('warm', 'its signal').catch(() => {});
     const onStray = (error: unknown) => {
       this.app.logger.error({ error }, 'a task left a promise behind that was rejected; await it, or catch its errors');
     };
-    process.on('SIGTERM', onSignal).on('SIGINT', onSignal).on('unhandledRejection', onStray);
-    signal?.addEventListener('abort', onSignal, { once: true });
+    const remapped = isRemapped(process.env, (text) => this.app.logger.warn({}, text));
+    const stopListening = listenForSignals((name, sinceMs) => {
+      const mode = readSignal(name, { mode: this.#shutdown.mode, sinceMs, remapped });
+      // What comes of it shows in the state.
+      if (mode) this.#end(mode, name).catch(() => {});
+      else if (sinceMs >= echoMs) this.#shutdown.remind(name);
+    });
+    process.on('unhandledRejection', onStray);
+    signal?.addEventListener('abort', onAbort, { once: true });
     const stopWatching = this.onState(onState);
     try {
       onState();
-      // What comes of it shows in the state.
       this.start().catch(() => {});
-      if (signal?.aborted) onSignal();
+      if (signal?.aborted) onAbort();
       return await promise;
     } finally {
       stopWatching();
-      process.off('SIGTERM', onSignal).off('SIGINT', onSignal).off('unhandledRejection', onStray);
-      signal?.removeEventListener('abort', onSignal);
+      stopListening();
+      process.off('unhandledRejection', onStray);
+      signal?.removeEventListener('abort', onAbort);
     }
   }
 
@@ -176,6 +193,7 @@ export class Worker {
     try {
       await lifecycle.start();
       const parts = { ...(await this.#assemble()), lifecycle };
+      this.#shutdown.attach(parts);
       this.#life.happen({ kind: 'started', broker: parts.broker.url });
       parts.fetcher.start();
       parts.watchdog?.start();
@@ -319,15 +337,14 @@ export class Worker {
     });
   }
 
-  /** Stops once, however often it is asked to. */
-  #end(starting: Promise<Parts>): Promise<number> {
-    if (!this.#stopping) {
-      const stopping = this.#stop(starting);
-      // A broker that is stuck may never answer; the end must come all the same.
-      const limitMs = Math.min(this.#graceMs + stuckMs, maxTimerMs);
-      const ending = this.#life.failure ? within(stopping, limitMs).then((status) => status ?? 1) : stopping;
-      this.#stopping = ending.finally(() => this.#life.happen({ kind: 'stopped' }));
-    }
+  /** Ends once, however often it is asked to; a more urgent request hurries the end that is under way. */
+  #end(mode: StopMode, cause: string): Promise<number> {
+    if (!this.#starting) return Promise.resolve(0);
+    this.#shutdown.request(mode, cause);
+    this.#life.happen({ kind: 'stop' });
+    this.#stopping ??= this.#shutdown
+      .limit(this.#stop(this.#starting))
+      .finally(() => this.#life.happen({ kind: 'stopped' }));
     return this.#stopping;
   }
 
@@ -338,59 +355,16 @@ export class Worker {
       throw error;
     });
     if (!parts) return 0;
-    const { logger } = this.app;
-    const { dispatcher, lanes, settler, leases, claims, revocations } = parts;
-    const { consumer, fetcher, watchdog, stopControl, lifecycle } = parts;
-    lifecycle.stopping();
-    watchdog?.stop();
-    await revocations.stop();
-    const timeIsUp = new AbortController();
-    const timer = setTimeout(() => timeIsUp.abort(), Math.min(this.#graceMs, maxTimerMs));
-    const noMoreTime = AbortSignal.any([this.#hurry.signal, timeIsUp.signal]);
-    // A store in trouble must not hold up the end: what cannot be settled then comes back by itself.
-    noMoreTime.addEventListener('abort', () => settler.hurry(), { once: true });
-    if (noMoreTime.aborted) settler.hurry();
-    await fetcher.stop();
-    await dispatcher.close();
-    await Promise.race([lanes.drained(), aborted(noMoreTime)]);
-    const unfinished = await dispatcher.abandon(abortMs);
-    if (unfinished > 0) logger.warn({ tasks: unfinished }, 'the grace time was over: running tasks were aborted');
-    await settler.drained();
-    await within(lanes.stop(), childrenMs);
-    await lifecycle.stop(noMoreTime);
-    clearTimeout(timer);
-    await stopControl();
-    await leases.stop();
-    await claims?.stop();
-    const closed = await consumer.close().catch((error: Error) => error);
-    if (closed) logger.warn({ error: closed }, 'messages could not be given back; they return when their leases end');
-    return unfinished > 0 || closed || settler.failures > 0 || this.#life.failure ? 1 : 0;
+    const wentWell = await this.#shutdown.carryOut(parts);
+    return wentWell && !this.#life.failure ? 0 : 1;
   }
 }
 
 const inChild =
   'a worker was made in a thread or process of another: these load the file that exports the app, which makes a worker as well. Do that in another file, or inside of `if (import.meta.main)`';
 
-/** How long an aborted task may take to notice. */
-const abortMs = 200;
-/** How long threads and processes that have nothing to do may take to end. */
-const childrenMs = 5_000;
-/** How much longer than the grace time the end may take where the worker ends because it cannot go on. */
-const stuckMs = 10_000;
-
-interface Parts {
+interface Parts extends Ending {
   readonly broker: Broker;
-  readonly dispatcher: Dispatcher;
-  readonly lanes: Lanes;
-  readonly settler: Settler;
-  readonly leases: LeaseKeeper;
-  readonly claims: Claims | undefined;
-  readonly revocations: Revocations;
-  readonly consumer: RenewableConsumer;
-  readonly fetcher: Fetcher;
-  readonly watchdog: Watchdog | undefined;
-  readonly stopControl: () => Promise<void>;
-  readonly lifecycle: Lifecycle;
 }
 
 /** Undoes what was done before where the next step fails. */
@@ -401,9 +375,4 @@ async function orElse<T>(step: Promise<T>, undo: () => Promise<void>): Promise<T
     await undo().catch(() => {});
     throw error;
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }

@@ -175,16 +175,4 @@ describe('workers that are told to stop', () => {
     const [depth] = await (await place.app.broker()).countMany(['celery']);
     expect(depth).toEqual({ ready: 1, inFlight: 0, delayed: 0, dead: 0 });
   });
-
-  test('a second signal does not wait for the grace time', async () => {
-    await using place = new Workplace('?visibilityTimeout=60');
-    const worker = await place.worker({ TEST_GRACE: '60' });
-    await place.app.sendTask('tasks.nap', ['long', 60_000]);
-    await until(() => place.notes().includes('begin long'));
-    const heard = new Promise((resolve) => worker.stdout?.once('data', resolve));
-    worker.kill('SIGTERM');
-    await heard;
-    expect(await kill(worker, 'SIGTERM')).toBe(1);
-    expect(place.notes()).toEqual(['begin long', 'aborted long']);
-  });
 });

@@ -16,7 +16,7 @@ export class ShopError extends Error {
 export const app = new Lovage('test', {
   broker: process.env.TEST_BROKER ?? 'memory://test',
   errors: [ShopError],
-  taskMaxDeliveries: 3,
+  taskMaxDeliveries: Number(process.env.TEST_DELIVERIES ?? 3),
   workerShutdownTimeout: Number(process.env.TEST_GRACE ?? 5),
 });
 

@@ -3,6 +3,7 @@ import type { LovageApp } from '../../app/app.ts';
 import { type LogLevel, logLevels, streamLogger } from '../../app/logger.ts';
 import { firstConnection } from '../../worker/first-connection.ts';
 import { type PoolName, poolNames } from '../../worker/lanes.ts';
+import { listenForSignals } from '../../worker/signals.ts';
 import { Worker } from '../../worker/worker.ts';
 import { banner, workerFacts } from '../banner.ts';
 import { plural } from '../output.ts';
@@ -25,6 +26,7 @@ interface Options {
   readonly loglevel?: LogLevel;
   readonly prefetchMultiplier?: number;
   readonly shutdownTimeout?: number;
+  readonly softShutdownTimeout?: number;
   readonly purge?: boolean;
 }
 
@@ -32,8 +34,8 @@ const beat = 'schedules are not part of this version';
 const daemon = 'run the worker in the foreground under systemd, Docker or your platform';
 const files = 'logs go to stderr; redirect them';
 
-/** How long a worker that failed may take to close its connections. */
-const lastMs = 5_000;
+/** How long it may take to close the connections of a worker that has ended; `overdue`: of one that had to be given up. */
+const lastMs = { usual: 1_000, overdue: 250 };
 
 /** Options of Celery's worker that mean nothing here, with the reason. */
 export const refusedWorkerOptions = {
@@ -60,7 +62,7 @@ export const refusedWorkerOptions = {
 /** `lovage worker`: runs tasks until it is told to stop. */
 export function workerCommand(): Command {
   const command = new Command('worker')
-    .description('run tasks until SIGTERM or Ctrl-C; a second one does not wait for running tasks')
+    .description('run tasks until SIGTERM or Ctrl-C; a second Ctrl-C, or SIGQUIT, does not wait for running tasks')
     .option(
       '-c, --concurrency <n>',
       'tasks at once (10; with threads and processes as many as cores)',
@@ -78,9 +80,10 @@ export function workerCommand(): Command {
     )
     .option(
       '--shutdown-timeout <seconds>',
-      'how long running tasks may take to end (workerShutdownTimeout: 8)',
+      'how long running tasks may take to end (workerShutdownTimeout: 8, or what the platform allows)',
       seconds,
     )
+    .option('--soft-shutdown-timeout <seconds>', 'the same after SIGQUIT (workerSoftShutdownTimeout: 0)', seconds)
     .option('--time-limit <seconds>', 'a task that runs longer fails, and is killed in threads and processes', seconds)
     .option('--soft-time-limit <seconds>', 'a task that runs longer has its signal aborted', seconds)
     .option('--max-tasks-per-child <n>', 'replace a thread or process after so many tasks', wholeNumber(1, 1e9))
@@ -95,11 +98,26 @@ export function workerCommand(): Command {
 }
 
 async function work(session: Session, options: Options): Promise<number> {
-  const { queues, excludeQueues, hostname: name } = options;
+  const early = new AbortController();
+  const stopListening = listenForSignals((signal) => early.abort(signal));
+  try {
+    const worker = await unlessAborted(prepare(session, options, early.signal), early.signal);
+    if (worker) return await serve(session, worker, stopListening);
+    process.stderr.write(`the worker was stopped by ${early.signal.reason} before it took any message\n`);
+    exitSoon(status.ok);
+    return status.ok;
+  } finally {
+    stopListening();
+  }
+}
+
+/** All that comes before the first message. */
+async function prepare(session: Session, options: Options, signal: AbortSignal): Promise<Worker> {
+  const { queues, excludeQueues, hostname: name, loglevel, purge } = options;
   const { concurrency, pool, timeLimit, softTimeLimit, maxTasksPerChild, maxMemoryPerChild } = options;
-  const { prefetchMultiplier, shutdownTimeout } = options;
+  const { prefetchMultiplier, shutdownTimeout, softShutdownTimeout } = options;
   const app = await session.appWithTasks();
-  useLogger(app, session, options.loglevel);
+  useLogger(app, session, loglevel);
   const worker = new Worker(app, {
     queues: chooseQueues(app.config, queues, excludeQueues),
     concurrency,
@@ -111,33 +129,46 @@ async function work(session: Session, options: Options): Promise<number> {
     name,
     prefetchMultiplier,
     shutdownTimeout,
+    softShutdownTimeout,
   });
-  await firstConnection(app);
+  await firstConnection(app, signal);
   const facts = await workerFacts(app, worker);
   say(session, app, () => banner(facts, session.appPath), facts, 'starting');
-  if (options.purge) {
+  if (purge) {
     const purged = await purgeQueues(await app.broker(), worker.queues);
     app.logger.info({ queues: worker.queues }, `Purged ${plural(purged, 'message')}`);
   }
+  return worker;
+}
 
-  const onSignal = () =>
-    app.logger.info({}, `${worker.hostname} is stopping; a second signal does not wait for running tasks`);
-  process.once('SIGTERM', onSignal).once('SIGINT', onSignal);
+/** Runs the worker to its end. `onListening` is called when it listens for signals itself. */
+async function serve(session: Session, worker: Worker, onListening: () => void): Promise<number> {
+  const { app } = worker;
+  let exit: number = status.failed;
   try {
     const running = worker.run();
+    onListening();
     await Promise.race([worker.start(), running]);
     say(session, app, () => `${worker.hostname} ready.`, {}, `${worker.hostname} ready.`);
-    return await running;
+    exit = await running;
+    return exit;
   } finally {
-    process.off('SIGTERM', onSignal).off('SIGINT', onSignal);
-    if (worker.failure) exitSoon();
+    exitSoon(exit, worker.overdue ? lastMs.overdue : lastMs.usual);
     app.logger.info(worker.counts, `${worker.hostname} stopped`);
   }
 }
 
-/** Whoever restarts workers waits for this process to end, which connections that are stuck would keep from it. */
-function exitSoon(): void {
-  setTimeout(() => process.exit(status.failed), lastMs).unref();
+/** Whoever started the worker waits for this process to end, from which connections that are stuck would keep it. */
+function exitSoon(exit: number, ms = lastMs.usual): void {
+  setTimeout(() => process.exit(exit), ms).unref();
+}
+
+/** What a promise comes to, or `undefined` once the signal aborts. */
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener('abort', () => resolve(undefined), { once: true });
+    promise.then(resolve, reject);
+  });
 }
 
 /** Text on stdout for people, a log line for programs. */
