@@ -3,6 +3,7 @@ import {
   type Broker,
   ConfigError,
   type ItemFailure,
+  LeaseLostError,
   Lovage,
   type PublishError,
   StoreError,
@@ -51,6 +52,22 @@ describe.each(stores)('once on %s', (store: StoreName) => {
     expect(runs).toBe(1);
   });
 
+  test.each(['ignores its result', 'fails'])('a copy of a task that %s finds that it ran', async (kind) => {
+    await using shop = await LimitShop.open(store);
+    const app = shop.app();
+    let runs = 0;
+    const task = app.task('pay', { once: true, ignoreResult: kind !== 'fails' }, () => {
+      runs += 1;
+      if (kind === 'fails') throw new Error('refused');
+    });
+    await shop.worker(app);
+    for (let copy = 0; copy < 2; copy += 1) {
+      await task.applyAsync([], { taskId: 'invoice-2' });
+      await until(() => isEmpty(app));
+    }
+    expect(runs).toBe(1);
+  });
+
   test('a task that blocks the event loop for three times the lease keeps its claim', async () => {
     await using shop = await LimitShop.open(store);
     await using place = new Workplace();
@@ -75,7 +92,9 @@ describe.each(stores)('once on %s', (store: StoreName) => {
     const lossy = new Proxy(drivers.broker, {
       get(real, name) {
         if (name === 'recipe') return undefined;
-        if (name === 'extendMany') return async (): Promise<ItemFailure[]> => [];
+        if (name === 'extendMany')
+          return async (leases: readonly unknown[]): Promise<ItemFailure[]> =>
+            leases.map((_, index) => ({ index, error: new LeaseLostError('gone') }));
         const value: unknown = Reflect.get(real, name);
         return typeof value === 'function' ? value.bind(real) : value;
       },
@@ -102,6 +121,57 @@ describe.each(stores)('once on %s', (store: StoreName) => {
     expect(await result.get({ timeout: 10 })).toBe('first');
     await until(() => isEmpty(second), 20_000);
     expect(runs).toEqual(['first']);
+  });
+
+  test('a task whose claim is lost is asked to stop', async () => {
+    await using shop = await LimitShop.open(store, 0.5);
+    const app = shop.app();
+    const limits = (await app.backend())?.limits;
+    const aborted = Promise.withResolvers<unknown>();
+    const begun = Promise.withResolvers<void>();
+    const task = app.task('pay', { once: true, bind: true }, async (self) => {
+      begun.resolve();
+      await new Promise<void>((_, reject) => {
+        self.signal.addEventListener('abort', () => {
+          aborted.resolve(self.signal.reason);
+          reject(self.signal.reason);
+        });
+      });
+    });
+    const worker = await shop.worker(app);
+    const { id } = await task.delay();
+    await begun.promise;
+    // Somebody takes the claim away, as after a long pause of the process.
+    const other = { key: `once:${id}`, holder: 'other', leaseMs: 60_000 };
+    const [answer] = (await limits?.claimMany([other])) ?? [];
+    if (!answer || answer.granted) throw new Error('the task has no claim');
+    await limits?.releaseMany([{ key: other.key, holder: answer.holder }]);
+    await limits?.claimMany([other]);
+    expect(await aborted.promise).toBeInstanceOf(LeaseLostError);
+    expect(await worker.stop()).toBe(0);
+    // Not done: the message is there for whoever has the claim.
+    const now = await depth(app);
+    expect((now?.ready ?? 0) + (now?.delayed ?? 0)).toBe(1);
+  });
+
+  test('a task that does not stop with its worker keeps its claim until that ends by itself', async () => {
+    await using shop = await LimitShop.open(store, 30);
+    const app = shop.app({ workerShutdownTimeout: 0.05 });
+    const begun = Promise.withResolvers<void>();
+    const go = Promise.withResolvers<void>();
+    const task = app.task('pay', { once: true }, async () => {
+      begun.resolve();
+      await go.promise;
+    });
+    const worker = await shop.worker(app);
+    const { id } = await task.delay();
+    await begun.promise;
+    expect(await worker.stop()).toBe(1);
+    expect((await depth(app))?.ready).toBe(1);
+    const limits = (await app.backend())?.limits;
+    const answers = await limits?.claimMany([{ key: `once:${id}`, holder: 'other', leaseMs: 1000 }]);
+    expect(answers).toMatchObject([{ granted: false, done: false }]);
+    go.resolve();
   });
 
   test('a failed one that went to the dead letters runs again when it is put back', async () => {
@@ -149,7 +219,8 @@ describe('rates of one worker', () => {
 
   test('give back what they hold when the worker stops', async () => {
     await using play = new Playground();
-    const limited = play.app.task('limited', { rateLimit: '2/s' }, () => 1);
+    const serial = { key: () => 'k', limit: 10 };
+    const limited = play.app.task('limited', { rateLimit: '2/s', serial }, () => 1);
     await limited.applyMany(Array.from({ length: 4 }, () => []));
     const worker = await play.work();
     await until(() => worker.counts.succeeded === 1);
@@ -157,6 +228,8 @@ describe('rates of one worker', () => {
     const now = await depth(play.app);
     expect(now).toMatchObject({ inFlight: 0 });
     expect((now?.ready ?? 0) + (now?.delayed ?? 0)).toBe(3);
+    const limits = (await play.app.backend())?.limits;
+    expect(await limits?.claimMany([{ key: 'serial:k', holder: 'test', leaseMs: 1 }])).toEqual([{ granted: true }]);
   });
 
   test.each([
@@ -255,6 +328,23 @@ describe.each(stores)('serial on %s', (store: StoreName) => {
     ]);
     await Promise.all(results.flat().map((result) => result?.get({ timeout: 60 })));
     expect(Object.fromEntries(most)).toEqual({ a0: 1, a1: 1, b: 2 });
+  });
+
+  test('a message that was delivered before keeps its count while it waits, so that a crash loop ends', async () => {
+    await using shop = await LimitShop.open(store, 0.3);
+    const app = shop.app();
+    const task = app.task('one', { bind: true, serial: () => 'k' }, (self) => self.request.deliveries);
+    const result = await task.delay();
+    const broker = await app.broker();
+    const crashed = await broker.consume(['celery']);
+    expect(await crashed.receive(1, 5000, new AbortController().signal)).toHaveLength(1);
+    const limits = (await app.backend())?.limits;
+    await limits?.claimMany([{ key: 'serial:k', holder: 'somebody', leaseMs: 60_000 }]);
+    await shop.worker(app);
+    await until(async () => ((await depth(app))?.delayed ?? 0) > 0);
+    await limits?.releaseMany([{ key: 'serial:k', holder: 'somebody' }]);
+    expect(await result.get({ timeout: 20 })).toBe(2);
+    await crashed.close();
   });
 
   test('a place is free again when a task has ended, and at the end of the lease of a worker that died', async () => {

@@ -4,7 +4,7 @@ import { type Broker, type Consumer, Lovage, type ResultBackend, Worker } from '
 import { quiet } from '../support/in-memory.ts';
 import { LimitShop, type StoreName, stores } from '../support/limit-shop.ts';
 import { override } from '../support/override.ts';
-import { until } from '../support/workplace.ts';
+import { kill, until, Workplace } from '../support/workplace.ts';
 
 /** The life of a worker: it ends before or after its call number `at`. From then on no call returns. */
 class Life {
@@ -238,3 +238,48 @@ describe.each(stores)('on %s, a worker that dies', (store: StoreName) => {
     },
   );
 });
+
+test.each(stores)(
+  'on %s, workers that are killed while they run tasks once: none is lost, none runs beside itself',
+  async (store) => {
+    await using shop = await LimitShop.open(store, 1);
+    await using place = new Workplace();
+    const url = `${shop.url}?${store === 'redis' ? 'leaseTimeout' : 'visibilityTimeout'}=1`;
+    const app = new Lovage('client', { broker: url, logger: quiet });
+    const env = { TEST_BROKER: url, TEST_CONCURRENCY: '3' };
+    const calls = Array.from({ length: 60 }, (_, n) => [n]);
+    const ids = calls.map(([n]) => `payment-${n}`);
+    // Two copies of each.
+    for (let copy = 0; copy < 2; copy += 1)
+      await Promise.all(calls.map((args, n) => app.sendTask('tasks.payOnce', args, { taskId: ids[n] })));
+    const killed = new Set<string>();
+    const workers = [await place.worker(env), await place.worker(env)];
+    for (let kills = 0; kills < 6; kills += 1) {
+      const begun = place.notes().length;
+      await until(() => place.notes().length > begun + 5 || place.notes().length >= 2 * calls.length);
+      const victim = workers.shift();
+      killed.add(String(victim?.pid));
+      if (victim) await kill(victim);
+      workers.push(await place.worker(env));
+    }
+    const results = await Promise.all(ids.map((id) => app.result(id).get({ timeout: 60 })));
+    expect(results).toEqual(calls.map(([n]) => n));
+
+    const running = new Map<string, string>();
+    const ended = new Map<string, string>();
+    for (const line of place.notes()) {
+      const [what, n = '', pid = ''] = line.split(' ');
+      if (what === 'end') {
+        expect(running.get(n), `${line}: two at once`).toBe(pid);
+        running.delete(n);
+        ended.set(n, pid);
+        continue;
+      }
+      const before = running.get(n) ?? ended.get(n);
+      // Only what a killed worker left, in the middle or with nothing stored, runs again.
+      if (before !== undefined) expect(killed.has(before), `${line}, after ${before}`).toBe(true);
+      running.set(n, pid);
+    }
+    await app.close();
+  },
+);

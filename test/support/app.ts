@@ -142,3 +142,11 @@ export const blockOnce = app.task('tasks.blockOnce', { once: true }, (name: stri
   note(`end ${name}`);
   return name;
 });
+
+/** A run of some milliseconds, once, that tells which process it was in. */
+export const payOnce = app.task('tasks.payOnce', { once: true, maxDeliveries: 100 }, async (n: number) => {
+  note(`begin ${n} ${process.pid}`);
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  note(`end ${n} ${process.pid}`);
+  return n;
+});
