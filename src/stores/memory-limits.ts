@@ -52,7 +52,9 @@ export class MemoryLimits implements LimitStore {
 
   async reserveMany(requests: readonly RateRequest[]): Promise<number[]> {
     checkRates(requests);
-    return requests.map((request) => this.#reserve(request));
+    // One moment for all of a call: those that it reserves lie exactly one interval apart.
+    const now = Date.now();
+    return requests.map((request) => this.#reserve(request, now));
   }
 
   #claim({ key, holder, leaseMs, slots = 1 }: ClaimRequest): ClaimAnswer {
@@ -66,8 +68,7 @@ export class MemoryLimits implements LimitStore {
     return { granted: false, holder: first, done, waitMs: Math.ceil(ends - now) };
   }
 
-  #reserve({ key, id, ...rate }: RateRequest): number {
-    const now = Date.now();
+  #reserve({ key, id, ...rate }: RateRequest, now: number): number {
     const place = JSON.stringify([key, id]);
     const { state, moment } = askRate(this.#rates.get(key), this.#reserved.get(place), rate, now);
     this.#rates.set(key, state, restsAt(state));
