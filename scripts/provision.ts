@@ -24,15 +24,27 @@ const celery: Need = {
   packages: ['python3-celery', 'python3-redis', 'python3-msgpack', 'python3-yaml'],
 };
 
-interface Lane {
+export interface Lane {
   readonly name: string;
   /** Its test files. */
   readonly files: readonly string[];
   readonly needs: readonly Need[];
 }
 
-const lanes: readonly Lane[] = [
-  { name: 'redis', files: ['test/**/redis*.test.ts', 'test/**/redis/**'], needs: [redis] },
+/** What part of the tests needs which programs. */
+export const lanes: readonly Lane[] = [
+  {
+    name: 'redis',
+    files: [
+      'test/**/redis*.test.ts',
+      'test/**/redis/**',
+      'test/app/{checkpoints,limits,revoke}.test.ts',
+      'test/cli/worker-signals.test.ts',
+      'test/examples/heroku.test.ts',
+      'test/fault/{once,reconnect}.test.ts',
+    ],
+    needs: [redis],
+  },
   { name: 'interop', files: ['test/interop/**', 'test/fault/redis-ordeal.test.ts'], needs: [redis, celery] },
 ];
 

@@ -25,7 +25,8 @@ export function clientOptions({ address, connectTimeoutMs, clientName }: RedisLo
     maxRetriesPerRequest: 0,
     // A failover: the name, or the sentinels, may lead to the new master.
     reconnectOnError: ({ message }) => message.startsWith('READONLY'),
-    retryStrategy: (times) => Math.min(2000, 50 * 2 ** Math.min(times, 10)) * (0.75 + Math.random() / 4),
+    // Shorter than a call waits for a connection, so that whoever calls after the server is back is served.
+    retryStrategy: (times) => Math.min(500, 50 * 2 ** Math.min(times, 10)) * (0.75 + Math.random() / 4),
   };
   if (sentinels && masterName !== undefined) Object.assign(options, { sentinels: [...sentinels], name: masterName });
   if (tls) {
