@@ -1,4 +1,5 @@
 import type { PoolFeatures } from '../contracts/pool.ts';
+import { sibling } from '../util/sibling.ts';
 import type { FromChild, ToChild } from './child-messages.ts';
 import type { TryWrite } from './packed-value.ts';
 
@@ -37,8 +38,5 @@ export interface ChildKind {
   start(events: ChildEvents): ChildHandle;
 }
 
-/** The file that a child runs: as TypeScript in the repository, as JavaScript in the package. */
-export const childFile = new URL(
-  import.meta.url.endsWith('.ts') ? './child-main.ts' : './child-main.js',
-  import.meta.url,
-);
+/** The file that a child runs. */
+export const childFile = sibling(import.meta.url, 'child-main');

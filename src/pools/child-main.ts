@@ -1,5 +1,6 @@
 // What runs in a thread or process of a pool: it loads the application's module itself, and runs one job at a time.
 import { Worker } from 'node:worker_threads';
+import { sibling } from '../util/sibling.ts';
 import { ChildJobs } from './child-jobs.ts';
 import { childLink } from './child-link.ts';
 
@@ -22,6 +23,5 @@ function ignoreSignals(): void {
 
 /** A thread, since a task that blocks this one must not outlive the parent either. */
 function holdLifeline(): void {
-  const file = import.meta.url.endsWith('.ts') ? './lifeline-thread.ts' : './lifeline-thread.js';
-  new Worker(new URL(file, import.meta.url), { name: 'lovage-lifeline' }).unref();
+  new Worker(sibling(import.meta.url, 'lifeline-thread'), { name: 'lovage-lifeline' }).unref();
 }

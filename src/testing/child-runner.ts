@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Recipe } from '../contracts/common.ts';
+import { sibling } from '../util/sibling.ts';
 
 /** What a child process is told to do; see child.ts. */
 export interface ChildJob {
@@ -30,7 +31,7 @@ export interface Child {
 }
 
 // The same file before and after the build, which knows nothing of this name.
-const SCRIPT = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './child.ts' : './child.js', import.meta.url));
+const SCRIPT = fileURLToPath(sibling(import.meta.url, 'child'));
 
 /** Starts processes that open a driver by its recipe. */
 export class ChildRunner {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import type { Recipe } from '../contracts/common.ts';
 import type { ChildPoolOptions, Pool, PoolFeatures, PoolJob, PoolOutput, PoolRun } from '../contracts/pool.ts';
+import { sibling } from '../util/sibling.ts';
 import { eventually } from './eventually.ts';
 import { type PoolRequest, type PoolResult, poolTasks } from './pool-tasks.ts';
 import type { Law } from './runner.ts';
@@ -25,9 +26,9 @@ export type PoolLaw = Law<PoolWorld>;
 /** How long a test waits for what must come: starting children takes a busy machine long. */
 const patienceMs = 60_000;
 
-/** A file of the suite: as TypeScript in the repository, as JavaScript in the package. */
+/** A file of the suite. */
 export function suiteFile(name: string): URL {
-  return new URL(`./${name}${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
+  return sibling(import.meta.url, name);
 }
 
 /** How a child gets the tasks of the suite. */

@@ -147,18 +147,17 @@ export class Dispatcher {
   /** Those whose lane has room for them; the others go back for a while, the longer the more there are. */
   #fitting(runs: readonly Held[]): readonly Held[] {
     const { lanes, settler } = this.#parts;
-    const room = new Map<boolean, Held[]>();
-    if (runs.every((held) => !lanes.isElsewhere(held))) return runs;
+    const main = runs.filter((held) => !lanes.isElsewhere(held));
+    if (main.length === runs.length) return runs;
+    const over: Held[] = [];
     for (const held of runs) {
-      const fits = lanes.hasRoomFor(held);
-      room.set(fits, [...(room.get(fits) ?? []), held]);
-      if (fits && lanes.isElsewhere(held)) this.#run([held]);
+      if (!lanes.hasRoomFor(held)) over.push(held);
+      else if (lanes.isElsewhere(held)) this.#run([held]);
     }
-    const over = room.get(false) ?? [];
     this.#over = over.length === 0 ? 0 : this.#over + over.length;
     const later = Math.min(maxLaterMs, laterMs + 10 * this.#over);
     settler.add(over.map((held) => ({ held, outcome: { kind: 'release', later } })));
-    return (room.get(true) ?? []).filter((held) => !lanes.isElsewhere(held));
+    return main;
   }
 
   /**

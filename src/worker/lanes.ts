@@ -7,6 +7,7 @@ import { AsyncPool } from '../pools/async.ts';
 import { processPool } from '../pools/processes.ts';
 import { SoloPool } from '../pools/solo.ts';
 import { threadPool } from '../pools/threads.ts';
+import { sibling } from '../util/sibling.ts';
 import type { ChildApp } from './child-runner.ts';
 import type { Executor } from './executor.ts';
 import type { Held, Outcome, Run } from './outcome.ts';
@@ -180,7 +181,7 @@ export class Lanes {
     const childApp: ChildApp = { file, name: app.name, overrides: app.overrides, hostname };
     return {
       ...common,
-      recipe: { module: runnerUrl(), factory: 'taskRunner', args: [childApp] },
+      recipe: { module: sibling(import.meta.url, 'child-runner').href, factory: 'taskRunner', args: [childApp] },
       ...(maxTasksPerChild !== undefined && { maxTasksPerChild }),
       ...(maxMemoryPerChild !== undefined && { maxMemoryPerChild }),
       onOutput: ({ label, stream, line }) => process[stream].write(label ? `[${label}] ${line}\n` : `${line}\n`),
@@ -205,8 +206,3 @@ export class Lanes {
 
 /** How many children a pool has where nobody says. */
 export const defaultChildren = availableParallelism();
-
-/** The children's file: as TypeScript in the repository, as JavaScript in the package. */
-function runnerUrl(): string {
-  return new URL(import.meta.url.endsWith('.ts') ? './child-runner.ts' : './child-runner.js', import.meta.url).href;
-}

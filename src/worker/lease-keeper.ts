@@ -2,6 +2,7 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type { Logger } from '../app/logger.ts';
 import type { Broker, Delivery, Lease } from '../contracts/broker.ts';
 import { LeaseLostError, LovageError } from '../errors.ts';
+import { sibling } from '../util/sibling.ts';
 import { bundle, LeaseBook, type Renewer } from './lease-book.ts';
 import type { FromKeeper, KeeperData, LeaseChange, ToKeeper } from './lease-thread.ts';
 
@@ -50,7 +51,11 @@ export class LeaseKeeper<L extends Lease = Delivery> {
     const { port1, port2: changes } = new MessageChannel();
     port1.unref();
     const workerData: KeeperData = { recipe: broker.recipe, leaseMs, shared, changes };
-    const thread = new Worker(threadUrl(), { workerData, transferList: [changes], name: 'lovage-leases' });
+    const thread = new Worker(sibling(import.meta.url, 'lease-thread'), {
+      workerData,
+      transferList: [changes],
+      name: 'lovage-leases',
+    });
     const ready = Promise.withResolvers<void>();
     let failure: Error = new LovageError('the thread that renews leases ended by itself');
     thread.on('message', (message: FromKeeper) => {
@@ -162,8 +167,3 @@ export class LeaseKeeper<L extends Lease = Delivery> {
 
 /** Changes of so many leases may wait to be read. */
 const maxUnread = 20_000;
-
-/** The thread's file: as TypeScript in the repository, as JavaScript in the package. */
-function threadUrl(): URL {
-  return new URL(import.meta.url.endsWith('.ts') ? './lease-thread.ts' : './lease-thread.js', import.meta.url);
-}

@@ -1,6 +1,7 @@
 /** The thread of {@link LeaseKeeper}: opens what renews from its recipe and keeps the book. */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import type { Recipe, Service } from '../contracts/common.ts';
+import { fromRecipe } from './from-recipe.ts';
 import { LeaseBook, type LeaseBundle, type Renewer } from './lease-book.ts';
 
 /** What the thread is started with. `shared` holds one int: 1 while a renewal is under way. */
@@ -31,9 +32,7 @@ async function keep(
   port: NonNullable<typeof parentPort>,
   { recipe, leaseMs, shared, changes }: KeeperData,
 ): Promise<void> {
-  const module: Record<string, (...args: readonly unknown[]) => Renewer & Service> = await import(recipe.module);
-  const renewer = module[recipe.factory]?.(...recipe.args);
-  if (!renewer) throw new Error(`${recipe.module} has no export '${recipe.factory}'`);
+  const renewer = await fromRecipe<Renewer & Service>(recipe);
   await renewer.start();
   const renewing = new Int32Array(shared);
   const tell = (message: FromKeeper) => port.postMessage(message);

@@ -3,6 +3,7 @@ import type { Lease } from '../../contracts/broker.ts';
 import type { ItemFailure, Recipe, Service } from '../../contracts/common.ts';
 import type { LimitStore } from '../../contracts/limits.ts';
 import { ConfigError } from '../../errors.ts';
+import { fromRecipe } from '../from-recipe.ts';
 import type { Renewer } from '../lease-book.ts';
 
 /** Writes a claim as a lease: its key in place of the queue, its holder as the tag. */
@@ -18,9 +19,8 @@ export function claimRenewer(recipe: Recipe): Renewer & Service {
   let backend: ResultBackend | undefined;
   return {
     async start() {
-      const module: Record<string, (...args: readonly unknown[]) => ResultBackend> = await import(recipe.module);
-      backend = module[recipe.factory]?.(...recipe.args);
-      await backend?.start();
+      backend = await fromRecipe<ResultBackend>(recipe);
+      await backend.start();
     },
     async stop() {
       await backend?.stop();
