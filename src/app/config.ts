@@ -3,6 +3,7 @@ import type { Broker } from '../contracts/broker.ts';
 import { ConfigError } from '../errors.ts';
 import { nearest } from '../util/nearest.ts';
 import { checkOptions, kinds, type OptionsOf, type OptionTable, option, show } from '../util/options.ts';
+import { type Autoscale, autoscaleKind } from './autoscale.ts';
 import { unusedCelerySettings } from './celery-settings.ts';
 import type { Logger } from './logger.ts';
 
@@ -251,6 +252,20 @@ export const configTable = {
     default: 10,
     celery: ['worker_concurrency', 'CELERYD_CONCURRENCY'],
     doc: 'Runs at once in one worker.',
+  }),
+  workerAutoscale: option<Autoscale>({
+    kind: autoscaleKind,
+    doc: 'Have a worker set by itself how many tasks run at once, between two numbers, in place of workerConcurrency or workerChildren: more while all slots are busy and messages wait, fewer when they were not needed for workerAutoscaleKeepalive, when memory is short, or when the event loop is late. [How](tasks.md#autoscale)',
+  }),
+  workerAutoscaleKeepalive: option({
+    kind: kinds.seconds(),
+    default: 30,
+    env: ['AUTOSCALE_KEEPALIVE'],
+    doc: 'Seconds that a slot is kept for which there is nothing to do.',
+  }),
+  workerAutoscaleMaxMemory: option({
+    kind: kinds.int(1),
+    doc: 'What a worker with autoscale may have with its child processes, in KiB, before it runs fewer tasks at once. Without it: 85 % of what its container may have.',
   }),
   workerPrefetchMultiplier: option({
     kind: kinds.int(1, 1000),

@@ -36,8 +36,8 @@ const turnMs = 10;
 /** Holds the messages between their arrival and their end: hands them to the pool as slots are free, and outcomes to the settler. */
 export class Dispatcher {
   readonly #parts: DispatcherParts;
-  readonly #slots: number;
-  readonly #capacity: number;
+  readonly #multiplier: number;
+  #slots: number;
   readonly #bursts: boolean;
   /** Deliveries that are being read. */
   #arriving = 0;
@@ -60,17 +60,33 @@ export class Dispatcher {
   #closed = false;
   #wake: (() => void) | undefined;
 
-  /** `slots` run at once; `capacity` are held at once. */
-  constructor(parts: DispatcherParts, slots: number, capacity: number) {
+  /** `slots` run at once in the main lane; `multiplier` times as many are held. */
+  constructor(parts: DispatcherParts, slots: number, multiplier: number) {
     this.#parts = parts;
     this.#slots = slots;
     this.#bursts = parts.app.config.workerBursts;
-    this.#capacity = capacity;
+    this.#multiplier = multiplier;
   }
 
   /** What runs now. */
   get running(): readonly Held[] {
     return [...this.#running.values()];
+  }
+
+  /** Messages that have not begun. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /** The main lane has so many slots from now on. */
+  resize(slots: number): void {
+    this.#slots = slots;
+    this.#start();
+    this.wake();
+  }
+
+  get #capacity(): number {
+    return this.#slots * this.#multiplier;
   }
 
   /** How many more messages may come. In a burst, one batch is fetched while the one before it is read and run. */

@@ -11,6 +11,7 @@ import { sibling } from '../util/sibling.ts';
 import type { ChildApp } from './child-runner.ts';
 import type { Executor } from './executor.ts';
 import type { Held, Outcome, Run } from './outcome.ts';
+import type { WorkerSetup } from './setup.ts';
 
 /** Where tasks can run. */
 export const poolNames = ['async', 'threads', 'processes', 'solo'] as const;
@@ -19,19 +20,7 @@ export type PoolName = (typeof poolNames)[number];
 export interface LanesOptions {
   readonly app: LovageApp;
   readonly executor: Executor;
-  /** The lane of tasks that name none. */
-  readonly pool: PoolName;
-  /** How many tasks run at once in that lane. */
-  readonly slots: number;
-  readonly hostname: string;
-  /** The file that exports the application, for children. */
-  readonly appFile: string | undefined;
-  /** Seconds, for tasks that have none of their own. */
-  readonly timeLimit: number | undefined;
-  readonly softTimeLimit: number | undefined;
-  readonly maxTasksPerChild: number | undefined;
-  /** KiB. */
-  readonly maxMemoryPerChild: number | undefined;
+  readonly setup: WorkerSetup;
   onOutcomes(outcomes: readonly PoolOutcome<Run, Outcome>[]): void;
   /** There may be more room than before. */
   onRoom(): void;
@@ -55,7 +44,7 @@ export class Lanes {
   constructor(options: LanesOptions) {
     this.#options = options;
     const wanted = new Set([
-      options.pool,
+      options.setup.pool,
       ...[...options.app.tasks.values()].flatMap(({ options: o }) => o.pool ?? []),
     ]);
     for (const name of wanted) this.#pools.set(name, this.#make(name));
@@ -130,14 +119,14 @@ export class Lanes {
   }
 
   #poolOf(definition: TaskDefinition | undefined): Pool<Run> {
-    const name = definition?.options.pool ?? this.#options.pool;
+    const name = definition?.options.pool ?? this.#options.setup.pool;
     const pool = this.#pools.get(name);
     if (!pool) throw new ConfigError(`no pool '${name}' was started: register tasks before the worker starts`);
     return pool;
   }
 
   #job(id: string, { definition, message }: Held, request: Run): PoolJob<Run> {
-    const { timeLimit, softTimeLimit } = this.#options;
+    const { timeLimit, softTimeLimit } = this.#options.setup;
     const hard = message?.timeLimit ?? definition?.options.timeLimit ?? timeLimit;
     const soft = message?.softTimeLimit ?? definition?.options.softTimeLimit ?? softTimeLimit;
     return {
@@ -150,7 +139,8 @@ export class Lanes {
   }
 
   #make(name: PoolName): Pool<Run> {
-    const { app, executor, pool, slots } = this.#options;
+    const { app, executor, setup } = this.#options;
+    const { pool, slots } = setup;
     const common: PoolOptions<Run, Outcome> = {
       slots:
         name === pool
@@ -171,8 +161,8 @@ export class Lanes {
   }
 
   #childOptions(common: PoolOptions<Run, Outcome>): ChildPoolOptions<Run, Outcome> {
-    const { app, hostname, maxTasksPerChild, maxMemoryPerChild, onRoom } = this.#options;
-    const file = this.#options.appFile ?? app.file;
+    const { app, setup, onRoom } = this.#options;
+    const { hostname, maxTasksPerChild, maxMemoryPerChild, appFile: file = app.file } = setup;
     if (file === undefined) {
       throw new ConfigError(
         `threads and processes load the app '${app.name}' by themselves, and nobody knows its file: give the worker appFile: import.meta.filename of the file that exports it`,

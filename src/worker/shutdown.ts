@@ -2,6 +2,7 @@ import type { Lifecycle } from '../app/lifecycle.ts';
 import type { Logger } from '../app/logger.ts';
 import { maxTimerMs } from '../util/sleep.ts';
 import { within } from '../util/within.ts';
+import type { Autoscaler } from './autoscaler.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { Fetcher } from './fetcher.ts';
 import type { Claims } from './gates/claims.ts';
@@ -26,6 +27,7 @@ export interface Ending {
   readonly consumer: RenewableConsumer;
   readonly fetcher: Fetcher;
   readonly watchdog: Watchdog | undefined;
+  readonly autoscaler: Autoscaler | undefined;
   readonly stopControl: () => Promise<void>;
   readonly lifecycle: Lifecycle;
 }
@@ -73,6 +75,11 @@ export class Shutdown {
     return this.#overdue;
   }
 
+  /** What there is to end; `undefined` before the start. */
+  get parts(): Ending | undefined {
+    return this.#parts;
+  }
+
   /** Tells which parts there are to end. */
   attach(parts: Ending): void {
     this.#parts = parts;
@@ -117,13 +124,14 @@ export class Shutdown {
    */
   async carryOut(parts: Ending): Promise<boolean> {
     const { dispatcher, lanes, settler, leases, claims, revocations } = parts;
-    const { consumer, fetcher, watchdog, stopControl, lifecycle } = parts;
+    const { consumer, fetcher, watchdog, autoscaler, stopControl, lifecycle } = parts;
     const { logger, grace } = this.#options;
     const { signal } = this.#tasksOver;
     // An aborted task needs a moment to notice, and perhaps to leave a last checkpoint.
     const abortMs = (grace.lastMs * 2) / 3;
     lifecycle.stopping();
     watchdog?.stop();
+    autoscaler?.stop();
     const unwatched = revocations.stop();
     // A store in trouble must not hold up the end: what cannot be settled then comes back by itself.
     signal.addEventListener('abort', () => settler.hurry(), { once: true });

@@ -1,6 +1,7 @@
 /** The application whose tasks run in threads and processes. Its places come from the environment, for children too. */
 import { appendFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { threadId } from 'node:worker_threads';
 import { Lovage, SoftTimeLimitExceeded } from '../../src/index.ts';
 
 const notes = process.env.TEST_NOTES ?? '';
@@ -50,6 +51,11 @@ export const dieTold = app.task('pool.dieTold', { pool, rejectOnWorkerLost: fals
 });
 export const unwritable = app.task('pool.unwritable', { pool }, () => ({ run: () => {} }));
 export const dated = app.task('pool.dated', { pool }, () => ({ at: new Date(0), bytes: new Uint8Array([1, 2]) }));
+/** Tells in which process and thread it was, after so many milliseconds. */
+export const nap = app.task('pool.nap', { pool }, async (ms: number) => {
+  await sleep(ms);
+  return `${process.pid} ${threadId}`;
+});
 export const say = app.task('pool.say', { pool }, (text: string) => {
   console.log(text);
   return text;
