@@ -7,6 +7,7 @@ import { isPoolChild } from './child-runner.ts';
 import { retryLimit } from './first-connection.ts';
 import type { Grace } from './grace.ts';
 import type { PoolName } from './lanes.ts';
+import { warnOfNamesakes } from './namesakes.ts';
 import { type WorkerOptions, type WorkerSetup, workerSetup } from './setup.ts';
 import { type Ending, Shutdown } from './shutdown.ts';
 import { echoMs, isRemapped, listenForSignals, readSignal, type StopMode } from './signals.ts';
@@ -20,7 +21,7 @@ export class Worker {
   readonly counts: WorkerCounts = { received: 0, succeeded: 0, failed: 0, retried: 0, revoked: 0, dead: 0 };
   readonly #setup: WorkerSetup;
   readonly #shutdown: Shutdown;
-  /** A start that waits for its broker is given up. */
+  /** Aborts when it is to end: a start that waits for its broker is given up. */
   readonly #unwanted = new AbortController();
   readonly #life: StateKeeper;
   #starting: Promise<Ending> | undefined;
@@ -166,6 +167,8 @@ export class Worker {
       parts.autoscaler?.start();
       parts.revocations.start();
       await lifecycle.ready();
+      const { bus } = parts.broker;
+      if (bus) void warnOfNamesakes(bus, this.hostname, this.app.logger, this.#unwanted.signal);
       return parts;
     } catch (error) {
       this.#starting = undefined;
