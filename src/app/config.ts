@@ -313,6 +313,11 @@ export const configTable = {
     default: 60,
     doc: 'A worker with free slots that received nothing for so many seconds counts its queues. Where messages wait, twice in a row, it makes its consumer anew; should that not help, it stops with WORKER_STUCK and exit status 1, to be started again. 0 turns this off.',
   }),
+  workerBlockWarning: option({
+    kind: kinds.seconds(),
+    default: 1,
+    doc: 'A warning names the task that kept the event loop of a worker from turning for so many seconds. 0 turns this off. [More](tasks.md#tasks-that-block)',
+  }),
   errors: option<readonly ErrorClass[]>({
     kind: errorsKind,
     default: [],

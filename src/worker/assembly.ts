@@ -11,6 +11,7 @@ import { claimsFor, needsClaims } from './gates/setup.ts';
 import { Intake } from './intake.ts';
 import { Lanes } from './lanes.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
+import { LoopWatch } from './loop-watch.ts';
 import { RenewableConsumer } from './renewable-consumer.ts';
 import { Revocations } from './revocations.ts';
 import { Settler } from './settler.ts';
@@ -79,10 +80,14 @@ export async function assemble(needs: AssemblyNeeds): Promise<Assembly> {
     patienceMs: leaseMs ?? 30_000,
     onSettled: () => dispatcher.wake(),
   });
+  const { workerBlockWarning } = app.config;
+  const loopWatch =
+    workerBlockWarning > 0 ? new LoopWatch({ hostname, limitMs: workerBlockWarning * 1000, logger }) : undefined;
   const lanes = new Lanes({
     app,
     executor: new Executor(app, hostname),
     setup,
+    loopWatch,
     onOutcomes: (outcomes) => dispatcher.ended(outcomes),
     onRoom: () => dispatcher.wake(),
   });
@@ -129,8 +134,10 @@ export async function assemble(needs: AssemblyNeeds): Promise<Assembly> {
     await lanes.stop();
     await undo();
   });
+  if (lanes.onLoop) loopWatch?.start();
   return {
     broker,
+    loopWatch,
     dispatcher,
     lanes,
     settler,

@@ -10,6 +10,7 @@ import { threadPool } from '../pools/threads.ts';
 import { sibling } from '../util/sibling.ts';
 import type { ChildApp } from './child-runner.ts';
 import type { Executor } from './executor.ts';
+import type { LoopWatch } from './loop-watch.ts';
 import type { Held, Outcome, Run } from './outcome.ts';
 import type { WorkerSetup } from './setup.ts';
 
@@ -21,6 +22,8 @@ export interface LanesOptions {
   readonly app: LovageApp;
   readonly executor: Executor;
   readonly setup: WorkerSetup;
+  /** Notes what runs on the event loop. */
+  readonly loopWatch: LoopWatch | undefined;
   onOutcomes(outcomes: readonly PoolOutcome<Run, Outcome>[]): void;
   /** There may be more room than before. */
   onRoom(): void;
@@ -64,6 +67,11 @@ export class Lanes {
   /** Waits for what runs. */
   async stop(): Promise<void> {
     await Promise.all([...this.#pools.values()].map((pool) => pool.stop()));
+  }
+
+  /** Whether tasks run on the event loop of this process. */
+  get onLoop(): boolean {
+    return [...this.#pools.values()].some(({ features }) => !features.parallel);
   }
 
   /** Jobs outside of the main lane. */
@@ -132,14 +140,14 @@ export class Lanes {
     return {
       id,
       request,
-      label: `${message?.task}[${message?.id}]`,
+      label: labelOf(request),
       ...(hard && { timeLimitMs: hard * 1000 }),
       ...(soft && { softTimeLimitMs: soft * 1000 }),
     };
   }
 
   #make(name: PoolName): Pool<Run> {
-    const { app, executor, setup } = this.#options;
+    const { app, executor, setup, loopWatch } = this.#options;
     const { pool, slots } = setup;
     const common: PoolOptions<Run, Outcome> = {
       slots:
@@ -154,7 +162,8 @@ export class Lanes {
       },
       failed: (job, failure) => this.#failed(job, failure),
     };
-    const run = (request: Run, signal: AbortSignal) => executor.run(request, signal);
+    const run = (request: Run, signal: AbortSignal) =>
+      loopWatch ? loopWatch.run(labelOf(request), () => executor.run(request, signal)) : executor.run(request, signal);
     if (name === 'async') return new AsyncPool<Run, Outcome>({ ...common, run });
     if (name === 'solo') return new SoloPool<Run, Outcome>({ ...common, slots: 1, run });
     return name === 'threads' ? threadPool(this.#childOptions(common)) : processPool(this.#childOptions(common));
@@ -192,6 +201,11 @@ export class Lanes {
     const again = taskOption(options, 'rejectOnWorkerLost') ?? this.#options.app.config.taskRejectOnWorkerLost;
     return again ? { kind: 'abandon', error } : failure;
   }
+}
+
+/** What people call a run. */
+function labelOf({ message }: Run): string {
+  return `${message.task}[${message.id}]`;
 }
 
 /** How many children a pool has where nobody says. */

@@ -9,6 +9,7 @@ import type { Claims } from './gates/claims.ts';
 import type { Grace } from './grace.ts';
 import type { Lanes } from './lanes.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
+import type { LoopWatch } from './loop-watch.ts';
 import type { Held } from './outcome.ts';
 import type { RenewableConsumer } from './renewable-consumer.ts';
 import type { Revocations } from './revocations.ts';
@@ -27,6 +28,7 @@ export interface Ending {
   readonly consumer: RenewableConsumer;
   readonly fetcher: Fetcher;
   readonly watchdog: Watchdog | undefined;
+  readonly loopWatch: LoopWatch | undefined;
   readonly autoscaler: Autoscaler | undefined;
   readonly stopControl: () => Promise<void>;
   readonly lifecycle: Lifecycle;
@@ -123,7 +125,7 @@ export class Shutdown {
    * aborts the others and gives them back. Resolves with whether all of it went well.
    */
   async carryOut(parts: Ending): Promise<boolean> {
-    const { dispatcher, lanes, settler, leases, claims, revocations } = parts;
+    const { dispatcher, lanes, settler, leases, claims, revocations, loopWatch } = parts;
     const { consumer, fetcher, watchdog, autoscaler, stopControl, lifecycle } = parts;
     const { logger, grace } = this.#options;
     const { signal } = this.#tasksOver;
@@ -153,6 +155,7 @@ export class Shutdown {
     await lifecycle.stop(signal);
     await unwatched;
     await stopControl();
+    await loopWatch?.stop();
     await leases.stop();
     await claims?.stop();
     const closed = await consumer.close().catch((error: Error) => error);

@@ -17,6 +17,7 @@ export const app = new Lovage('test', {
   broker: process.env.TEST_BROKER ?? 'memory://test',
   errors: [ShopError],
   taskMaxDeliveries: Number(process.env.TEST_DELIVERIES ?? 3),
+  workerBlockWarning: Number(process.env.TEST_BLOCK_WARNING ?? 0),
   workerShutdownTimeout: Number(process.env.TEST_GRACE ?? 5),
 });
 
@@ -56,6 +57,12 @@ export const block = app.task('tasks.block', (name: string, ms: number) => {
   while (Date.now() < end);
   note(`end ${name}`);
   return name;
+});
+
+/** The same after a wait, so that it is no longer the code that the worker has called. */
+export const blockLater = app.task('tasks.blockLater', async (name: string, ms: number) => {
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  return block(name, ms);
 });
 
 /** Takes its worker down. */
