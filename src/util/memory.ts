@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
 
 /** What this process and those beside it may have in the end, in bytes: the limit of the container; `undefined` without one. */
@@ -10,22 +10,24 @@ export function containerBytes(): number | undefined {
 
 /** Resident memory of this process in bytes and, where the system tells (Linux), of the processes it has started. */
 export function residentBytes(): number {
-  return childIds().reduce((sum, pid) => sum + residentBytesOf(pid), process.memoryUsage.rss());
+  return childIds(process.pid).reduce((sum, pid) => sum + residentBytesOf(pid), process.memoryUsage.rss());
 }
 
-/** Ids of the processes that this one has started and that are there still; none where the system does not tell. */
-export function childIds(): readonly number[] {
-  const file = `/proc/self/task/${process.pid}/children`;
-  if (!existsSync(file)) return [];
-  return readFileSync(file, 'utf8').trim().split(' ').filter(Boolean).map(Number);
+/** Ids of the processes that a process has started and that are there still; none where the system does not tell. */
+export function childIds(pid: number): readonly number[] {
+  try {
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
+  } catch {
+    return [];
+  }
 }
 
-function residentBytesOf(pid: number): number {
+/** Resident memory of a process in bytes; 0 where the system does not tell. */
+export function residentBytesOf(pid: number): number {
   try {
     const [, kibibytes] = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
     return Number(kibibytes ?? 0) * 1024;
   } catch {
-    // It has ended.
     return 0;
   }
 }
