@@ -51,6 +51,7 @@ export const dieTold = app.task('pool.dieTold', { pool, rejectOnWorkerLost: fals
 });
 export const unwritable = app.task('pool.unwritable', { pool }, () => ({ run: () => {} }));
 export const dated = app.task('pool.dated', { pool }, () => ({ at: new Date(0), bytes: new Uint8Array([1, 2]) }));
+export const effect = app.task('pool.effect', { pool }, (name: string) => note(`effect ${name}`));
 /** Tells in which process and thread it was, after so many milliseconds. */
 export const nap = app.task('pool.nap', { pool }, async (ms: number) => {
   await sleep(ms);
