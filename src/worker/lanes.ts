@@ -29,6 +29,17 @@ export interface LanesOptions {
   onRoom(): void;
 }
 
+/** What {@link Lanes.place} finds. */
+export interface Placed {
+  readonly main: readonly Held[];
+  readonly elsewhere: readonly Held[];
+  readonly over: readonly Held[];
+  readonly laterMs: number;
+}
+
+/** A message whose lane is full comes back after this, and more where there are many. */
+const leastLaterMs = 250;
+const maxLaterMs = 60_000;
 /** How many tasks may wait in a lane beside the main one, for each of its slots. */
 const waitingPerSlot = 10;
 
@@ -42,6 +53,9 @@ export class Lanes {
   readonly #pools = new Map<PoolName, Pool<Run>>();
   /** Where each job outside of the main lane runs. */
   readonly #elsewhere = new Map<string, Pool<Run>>();
+
+  /** Messages in a row that found no room in their lane. */
+  #over = 0;
 
   /** @throws ConfigError where children are needed and nobody knows which file exports the application */
   constructor(options: LanesOptions) {
@@ -86,15 +100,27 @@ export class Lanes {
     return count;
   }
 
-  /** Whether a task has a lane of its own, beside the main one. */
-  isElsewhere({ definition }: Held): boolean {
-    return this.#poolOf(definition) !== this.main;
-  }
-
-  /** Whether one more task may wait for the lane of this one. */
-  hasRoomFor({ definition }: Held): boolean {
-    const pool = this.#poolOf(definition);
-    return pool === this.main || pool.waiting + pool.running < (1 + waitingPerSlot) * pool.slots;
+  /**
+   * Which tasks may begin or wait in their lanes: those of the main lane, those with another that has room, and those whose
+   * lane is full, which should come back after `laterMs`: the longer, the more there have been in a row.
+   */
+  place(tasks: readonly Held[]): Placed {
+    const room = new Map<Pool<Run>, number>();
+    const main: Held[] = [];
+    const elsewhere: Held[] = [];
+    const over: Held[] = [];
+    for (const held of tasks) {
+      const pool = this.#poolOf(held.definition);
+      if (pool === this.main) {
+        main.push(held);
+        continue;
+      }
+      const left = room.get(pool) ?? (1 + waitingPerSlot) * pool.slots - pool.waiting - pool.running;
+      room.set(pool, left - 1);
+      (left > 0 ? elsewhere : over).push(held);
+    }
+    if (main.length < tasks.length) this.#over = over.length === 0 ? 0 : this.#over + over.length;
+    return { main, elsewhere, over, laterMs: Math.min(maxLaterMs, leastLaterMs + 10 * this.#over) };
   }
 
   submit(jobs: readonly { readonly id: string; readonly held: Held; readonly request: Run }[]): void {
@@ -119,6 +145,11 @@ export class Lanes {
   /** Kills a job, or asks it to stop where its pool cannot. */
   end(jobId: string, reason: Error): void {
     if (!this.kill(jobId, reason)) this.cancel(jobId, reason);
+  }
+
+  /** Takes back those of these jobs that wait for a slot. */
+  withdraw(jobIds: ReadonlySet<string>, reason: Error): void {
+    for (const pool of this.#pools.values()) pool.withdraw(jobIds, reason);
   }
 
   /** Resolves when nothing runs. */
