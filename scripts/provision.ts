@@ -38,7 +38,7 @@ export const lanes: readonly Lane[] = [
     files: [
       'test/**/redis*.test.ts',
       'test/**/redis/**',
-      'test/app/{checkpoints,limits,revoke}.test.ts',
+      'test/app/{checkpoints,lanes,limits,namesakes,revoke}.test.ts',
       'test/cli/worker-signals.test.ts',
       'test/examples/heroku.test.ts',
       'test/fault/{once,reconnect}.test.ts',

@@ -45,7 +45,8 @@ export type * from './contracts/pool.ts';
 // Errors, sorted in their file by who must act.
 export * from './errors.ts';
 export type { WireMessage, WireProperties } from './wire/message.ts';
+export type { WorkerOptions } from './worker/setup.ts';
 // Workers.
 export type { WorkerCounts } from './worker/task-log.ts';
-export { Worker, type WorkerOptions } from './worker/worker.ts';
+export { Worker } from './worker/worker.ts';
 export type { WorkerState } from './worker/worker-state.ts';

@@ -3,6 +3,7 @@ import type { Broker } from '../contracts/broker.ts';
 import { ConfigError } from '../errors.ts';
 import { nearest } from '../util/nearest.ts';
 import { checkOptions, kinds, type OptionsOf, type OptionTable, option, show } from '../util/options.ts';
+import { type Autoscale, autoscaleKind } from './autoscale.ts';
 import { unusedCelerySettings } from './celery-settings.ts';
 import type { Logger } from './logger.ts';
 
@@ -252,6 +253,20 @@ export const configTable = {
     celery: ['worker_concurrency', 'CELERYD_CONCURRENCY'],
     doc: 'Runs at once in one worker.',
   }),
+  workerAutoscale: option<Autoscale>({
+    kind: autoscaleKind,
+    doc: 'Have a worker set by itself how many tasks run at once, between two numbers, in place of workerConcurrency or workerChildren: more while all slots are busy and messages wait, fewer when they were not needed for workerAutoscaleKeepalive, when memory is short, or when the event loop is late. [How](tasks.md#autoscale)',
+  }),
+  workerAutoscaleKeepalive: option({
+    kind: kinds.seconds(),
+    default: 30,
+    env: ['AUTOSCALE_KEEPALIVE'],
+    doc: 'Seconds that a slot is kept for which there is nothing to do.',
+  }),
+  workerAutoscaleMaxMemory: option({
+    kind: kinds.int(1),
+    doc: 'What a worker with autoscale may have with its child processes, in KiB, before it runs fewer tasks at once. Without it: 85 % of what its container may have.',
+  }),
   workerPrefetchMultiplier: option({
     kind: kinds.int(1, 1000),
     default: 1,
@@ -297,6 +312,11 @@ export const configTable = {
     kind: kinds.seconds(),
     default: 60,
     doc: 'A worker with free slots that received nothing for so many seconds counts its queues. Where messages wait, twice in a row, it makes its consumer anew; should that not help, it stops with WORKER_STUCK and exit status 1, to be started again. 0 turns this off.',
+  }),
+  workerBlockWarning: option({
+    kind: kinds.seconds(),
+    default: 1,
+    doc: 'A warning names the task that kept the event loop of a worker from turning for so many seconds. 0 turns this off. [More](tasks.md#tasks-that-block)',
   }),
   errors: option<readonly ErrorClass[]>({
     kind: errorsKind,

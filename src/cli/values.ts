@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander';
+import { autoscaleKind } from '../app/autoscale.ts';
 import { ConfigError, DecodeError } from '../errors.ts';
 import { type Kind, kinds } from '../util/options.ts';
 import { parseIsoTime } from '../wire/iso-time.ts';
@@ -15,6 +16,7 @@ function reader<T>(kind: Kind<T>): (text: string) => T {
 }
 
 export const seconds = reader(kinds.seconds());
+export const autoscale = reader(autoscaleKind);
 export const list = reader(kinds.texts);
 export const wholeNumber = (min: number, max?: number) => reader(kinds.int(min, max));
 

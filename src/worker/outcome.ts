@@ -105,3 +105,14 @@ export interface Sorted {
   readonly runs: readonly Held[];
   readonly settled: readonly Settlement[];
 }
+
+/** A message that goes back as it came. */
+export function release(held: Held): Settlement {
+  return { held, outcome: { kind: 'release' } };
+}
+
+/** A message of which nothing is known but that it is here. */
+export function unread(delivery: Delivery): Held {
+  const receivedAt = Date.now();
+  return { delivery, taskId: undefined, message: undefined, definition: undefined, acked: false, receivedAt };
+}

@@ -64,7 +64,7 @@ export class TaskLog {
   }
 }
 
-type Level = Exclude<keyof Logger, 'isLevelEnabled'>;
+type Level = Exclude<keyof Logger, 'isLevelEnabled' | 'out'>;
 
 function loudest({ kind }: Outcome): Level {
   return kind === 'failure' || kind === 'dead' || kind === 'abandon' ? 'error' : 'info';

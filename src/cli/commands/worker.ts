@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import type { LovageApp } from '../../app/app.ts';
+import type { Autoscale } from '../../app/autoscale.ts';
 import { type LogLevel, logLevels, streamLogger } from '../../app/logger.ts';
 import { firstConnection } from '../../worker/first-connection.ts';
 import { type PoolName, poolNames } from '../../worker/lanes.ts';
@@ -11,10 +12,11 @@ import { chooseQueues, purgeQueues } from '../queue-choice.ts';
 import { refuseOptions } from '../refuse.ts';
 import { run, status } from '../run.ts';
 import type { Session } from '../session.ts';
-import { list, seconds, wholeNumber } from '../values.ts';
+import { autoscale, list, seconds, wholeNumber } from '../values.ts';
 
 interface Options {
   readonly concurrency?: number;
+  readonly autoscale?: Autoscale;
   readonly pool?: PoolName;
   readonly timeLimit?: number;
   readonly softTimeLimit?: number;
@@ -42,7 +44,6 @@ export const refusedWorkerOptions = {
   '-B, --beat': beat,
   '-s, --schedule-filename <file>': beat,
   '--scheduler <scheduler>': beat,
-  '--autoscale <max,min>': 'a pool has one size; say -c',
   '-D, --detach': daemon,
   '--pidfile <file>': daemon,
   '--uid <user>': daemon,
@@ -68,6 +69,7 @@ export function workerCommand(): Command {
       'tasks at once (10; with threads and processes as many as cores)',
       wholeNumber(1, 100_000),
     )
+    .option('--autoscale <max,min>', 'tasks at once between these, as there is work; not with -c', autoscale)
     .addOption(new Option('-P, --pool <pool>', 'where tasks run; async is the event loop').choices([...poolNames]))
     .option('-Q, --queues <queues>', "queues to consume, such as celery,mail; without it the app's", list)
     .option('-X, --exclude-queues <queues>', 'but not these', list)
@@ -114,13 +116,22 @@ async function work(session: Session, options: Options): Promise<number> {
 /** All that comes before the first message. */
 async function prepare(session: Session, options: Options, signal: AbortSignal): Promise<Worker> {
   const { queues, excludeQueues, hostname: name, loglevel, purge } = options;
-  const { concurrency, pool, timeLimit, softTimeLimit, maxTasksPerChild, maxMemoryPerChild } = options;
+  const {
+    concurrency,
+    autoscale: range,
+    pool,
+    timeLimit,
+    softTimeLimit,
+    maxTasksPerChild,
+    maxMemoryPerChild,
+  } = options;
   const { prefetchMultiplier, shutdownTimeout, softShutdownTimeout } = options;
   const app = await session.appWithTasks();
   useLogger(app, session, loglevel);
   const worker = new Worker(app, {
     queues: chooseQueues(app.config, queues, excludeQueues),
     concurrency,
+    autoscale: range,
     pool,
     timeLimit,
     softTimeLimit,
