@@ -2,6 +2,7 @@ import type { WireMessage } from '../wire/message.ts';
 import type { Bus } from './bus.ts';
 import type { ItemFailure, Recipe, Service } from './common.ts';
 import type { Diagnosable } from './diagnosis.ts';
+import type { ParkedMessages, PublishOnce } from './moving.ts';
 import type { StoreSetup } from './setup.ts';
 
 /** What a store can do. The core and the conformance suite ask; nobody checks a driver's name. */
@@ -86,6 +87,10 @@ export interface Broker extends Service, Partial<Diagnosable> {
   readonly recipe?: Recipe;
   /** Present where something has to be created, or allowed, before the first use. */
   readonly setup?: StoreSetup;
+  /** Present where messages can be seen before they are due. */
+  readonly parked?: ParkedMessages;
+  /** Present where the store can tell that it has taken a batch before. */
+  readonly publishOnce?: PublishOnce;
 
   declareMany(queues: readonly QueueSpec[]): Promise<void>;
   /** Resolves once the store has the messages for good. */
