@@ -81,13 +81,17 @@ function placed(url: string): string {
   return bare ? `sqlite://${projectFile()}${bare[1] ?? ''}` : url;
 }
 
-/** `.lovage/lovage.db` beside the nearest package.json, in a folder that git ignores by itself. */
 function projectFile(): string {
+  return join(projectFolder(), 'lovage.db');
+}
+
+/** `.lovage` beside the nearest package.json, a folder that git ignores by itself; made where it is missing. */
+export function projectFolder(): string {
   const folder = join(projectRoot(process.cwd()), '.lovage');
   mkdirSync(folder, { recursive: true });
   const ignore = join(folder, '.gitignore');
   if (!existsSync(ignore)) writeFileSync(ignore, '*\n');
-  return join(folder, 'lovage.db');
+  return folder;
 }
 
 function projectRoot(from: string): string {
