@@ -82,27 +82,22 @@ export class Taker {
     const held = this.#journal.held();
     if (held.length === 0) return;
     const now = Date.now();
-    const sure = held.filter(({ heldUntil }) => now < heldUntil);
+    const sure = new Set(held.filter(({ heldUntil }) => now < heldUntil));
     const parked = held.filter((entry) => entry.parked);
-    const ready = sure.filter((entry) => !entry.parked);
-    if (ready.length > 0) await this.#ackAgain(ready);
-    if (parked.length > 0) await this.#takeAgain(parked, new Set(sure));
+    const ready = held.filter((entry) => !entry.parked && sure.has(entry));
+    if (ready.length > 0) await this.#askForLeases(ready);
+    if (parked.length > 0) await this.#takeAgain(parked, sure);
     // Whose time is over may be at the source again; it will be met there, or not.
-    const settled = new Set([...ready, ...parked]);
-    this.#journal.unsure(held.filter((entry) => !settled.has(entry)).map(({ seq }) => seq));
+    this.#journal.unsure(held.filter((entry) => !entry.parked && !sure.has(entry)).map(({ seq }) => seq));
   }
 
-  /** Nobody else can have had them: what is not held any more was let go by us. */
-  async #ackAgain(entries: readonly HeldEntry[]): Promise<void> {
-    const consumer = await this.#from.consume([...new Set(entries.map(({ queue }) => queue))]);
-    try {
-      // A delivery is recognised by its tag; the message itself is of no account here.
-      const deliveries = entries.map(({ queue, tag }) => ({ queue, tag, attempt: 0, message: NO_MESSAGE }));
-      throwOthers(await consumer.ackMany(deliveries));
-      this.#journal.taken(entries.map(({ seq }) => seq));
-    } finally {
-      await consumer.close();
-    }
+  /** Nobody else can have had them: what is not leased any more was let go by us. The others come again, soon. */
+  async #askForLeases(entries: readonly HeldEntry[]): Promise<void> {
+    const failures = await this.#from.extendMany(entries, WAIT_MS);
+    throwOthers(failures);
+    const gone = new Set(failures.map(({ index }) => index));
+    this.#journal.taken(entries.filter((_, index) => gone.has(index)).map(({ seq }) => seq));
+    this.#journal.unsure(entries.filter((_, index) => !gone.has(index)).map(({ seq }) => seq));
   }
 
   async #takeAgain(entries: readonly HeldEntry[], sure: ReadonlySet<HeldEntry>): Promise<void> {
@@ -169,14 +164,6 @@ export class Taker {
     return this.#from.features.leaseMs !== undefined;
   }
 }
-
-const NO_MESSAGE: WireMessage = {
-  body: new Uint8Array(),
-  contentType: '',
-  contentEncoding: '',
-  headers: {},
-  properties: {},
-};
 
 /** When a message is due that its sender did not want to run at once: so Celery's own producers say it. */
 function etaOf({ headers: { eta } }: WireMessage): number | undefined {
