@@ -1,0 +1,72 @@
+import type { BackendFeatures, ResultBackend, ResultRecord } from '../contracts/backend.ts';
+import type { ItemFailure, Recipe } from '../contracts/common.ts';
+import { DynamodbBlobs, MAX_BLOB_BYTES } from '../stores/dynamodb-blobs.ts';
+import { DynamodbResults } from '../stores/dynamodb-results.ts';
+import { type DynamodbTable, openTable } from '../stores/dynamodb-table.ts';
+import { type DynamodbLocation, type DynamodbOptions, dynamodbLocation } from '../stores/dynamodb-url.ts';
+import { dynamodbWatch } from '../stores/dynamodb-watch.ts';
+import { Opening } from '../util/opening.ts';
+
+/**
+ * A result backend in a table of DynamoDB, in Celery's layout: Python and TypeScript read each other's results. The table
+ * is not made by use: `lovage setup` does that.
+ * @throws ConfigError for a wrong URL or option
+ */
+export function dynamodbBackend(url: string, options: DynamodbOptions = {}): ResultBackend {
+  const recipe = { module: import.meta.url, factory: 'dynamodbBackend', args: [url, options] };
+  return new DynamodbBackend(dynamodbLocation(url, options), recipe);
+}
+
+/** What a started backend works with. */
+interface Opened {
+  readonly table: DynamodbTable;
+  readonly results: DynamodbResults;
+  readonly watch: ReturnType<typeof dynamodbWatch>;
+}
+
+class DynamodbBackend implements ResultBackend {
+  readonly name = 'dynamodb';
+  readonly url: string;
+  readonly features: BackendFeatures = { durable: true, shared: true, maxDocumentBytes: MAX_BLOB_BYTES };
+  readonly recipe: Recipe;
+  readonly #opening: Opening<Opened>;
+
+  constructor(location: DynamodbLocation, recipe: Recipe) {
+    this.url = location.url;
+    this.recipe = recipe;
+    this.#opening = new Opening(`the result backend ${location.url}`, () => open(location));
+  }
+
+  start(): Promise<void> {
+    return this.#opening.start();
+  }
+
+  async stop(): Promise<void> {
+    const opened = await this.#opening.end();
+    opened?.watch.close();
+    opened?.table.close();
+  }
+
+  async storeMany(records: readonly ResultRecord[], ttlMs?: number): Promise<ItemFailure[]> {
+    return (await this.#opening.get()).results.storeMany(records, ttlMs);
+  }
+
+  async fetchMany(taskIds: readonly string[]): Promise<(ResultRecord | undefined)[]> {
+    return (await this.#opening.get()).results.fetchMany(taskIds);
+  }
+
+  async forgetMany(taskIds: readonly string[]): Promise<void> {
+    await (await this.#opening.get()).results.forgetMany(taskIds);
+  }
+
+  async watch(taskIds: readonly string[], onReady: (records: ResultRecord[]) => void): Promise<() => Promise<void>> {
+    return (await this.#opening.get()).watch.add(taskIds, onReady);
+  }
+}
+
+async function open(location: DynamodbLocation): Promise<Opened> {
+  const table = await openTable(location);
+  const large = { store: 'table', blobs: new DynamodbBlobs(table), maxBytes: MAX_BLOB_BYTES } as const;
+  const results = new DynamodbResults(table, large);
+  return { table, results, watch: dynamodbWatch(results, location.pollMs) };
+}
