@@ -1,6 +1,9 @@
-import type { BackendFeatures, ResultBackend, ResultRecord } from '../contracts/backend.ts';
+import type { BackendFeatures, JoinStore, ResultBackend, ResultRecord } from '../contracts/backend.ts';
 import type { ItemFailure, Recipe } from '../contracts/common.ts';
+import type { LimitStore } from '../contracts/limits.ts';
 import { DynamodbBlobs, MAX_BLOB_BYTES } from '../stores/dynamodb-blobs.ts';
+import { DynamodbJoins } from '../stores/dynamodb-joins.ts';
+import { dynamodbLimits } from '../stores/dynamodb-limits.ts';
 import { DynamodbResults } from '../stores/dynamodb-results.ts';
 import { type DynamodbTable, openTable } from '../stores/dynamodb-table.ts';
 import { type DynamodbLocation, type DynamodbOptions, dynamodbLocation } from '../stores/dynamodb-url.ts';
@@ -21,6 +24,8 @@ export function dynamodbBackend(url: string, options: DynamodbOptions = {}): Res
 interface Opened {
   readonly table: DynamodbTable;
   readonly results: DynamodbResults;
+  readonly joins: DynamodbJoins;
+  readonly limits: LimitStore;
   readonly watch: ReturnType<typeof dynamodbWatch>;
 }
 
@@ -29,6 +34,19 @@ class DynamodbBackend implements ResultBackend {
   readonly url: string;
   readonly features: BackendFeatures = { durable: true, shared: true, maxDocumentBytes: MAX_BLOB_BYTES };
   readonly recipe: Recipe;
+  readonly joins: JoinStore = {
+    setSize: async (...args) => (await this.#opening.get()).joins.setSize(...args),
+    addMany: async (...args) => (await this.#opening.get()).joins.addMany(...args),
+    read: async (...args) => (await this.#opening.get()).joins.read(...args),
+    take: async (...args) => (await this.#opening.get()).joins.take(...args),
+  };
+  readonly limits: LimitStore = {
+    claimMany: async (...args) => (await this.#opening.get()).limits.claimMany(...args),
+    renewMany: async (...args) => (await this.#opening.get()).limits.renewMany(...args),
+    releaseMany: async (...args) => (await this.#opening.get()).limits.releaseMany(...args),
+    finishMany: async (...args) => (await this.#opening.get()).limits.finishMany(...args),
+    reserveMany: async (...args) => (await this.#opening.get()).limits.reserveMany(...args),
+  };
   readonly #opening: Opening<Opened>;
 
   constructor(location: DynamodbLocation, recipe: Recipe) {
@@ -68,5 +86,11 @@ async function open(location: DynamodbLocation): Promise<Opened> {
   const table = await openTable(location);
   const large = { store: 'table', blobs: new DynamodbBlobs(table), maxBytes: MAX_BLOB_BYTES } as const;
   const results = new DynamodbResults(table, large);
-  return { table, results, watch: dynamodbWatch(results, location.pollMs) };
+  return {
+    table,
+    results,
+    joins: new DynamodbJoins(table, large),
+    limits: dynamodbLimits(table),
+    watch: dynamodbWatch(results, location.pollMs),
+  };
 }

@@ -1,6 +1,6 @@
 import { isFinished, type ResultRecord } from '../contracts/backend.ts';
 import type { BlobPlace } from '../contracts/blobs.ts';
-import { type Condition, type Item, num, numberOf } from './dynamodb-table.ts';
+import { type Condition, type Item, num, numberOf, type Value } from './dynamodb-table.ts';
 import { stateOf } from './result-documents.ts';
 
 /*
@@ -66,11 +66,13 @@ export function toPointerItem(record: ResultRecord, pointer: BlobPointer, now: n
   const place = { s3BucketName: pointer.bucket, s3Key: pointer.key };
   const result = ['software.amazon.payloadoffloading.PayloadS3Pointer', place];
   const document = JSON.stringify({ status: state, result, traceback: null, children: [], date_done: null, task_id: taskId });
-  const { bucket, key, store, encoding, sha256 } = pointer;
-  const blob = Object.fromEntries(
-    Object.entries({ bucket, key, store, encoding, sha256 }).map(([name, text]) => [name, { S: text }]),
-  );
-  return { ...toItem({ taskId, state, document }, now, ttlMs), blob: { M: blob } };
+  return { ...toItem({ taskId, state, document }, now, ttlMs), blob: pointerAttribute(pointer) };
+}
+
+/** A pointer as the attribute `blob` that {@link pointerOf} reads. */
+export function pointerAttribute({ bucket, key, store, encoding, sha256 }: BlobPointer): Value {
+  const entries = Object.entries({ bucket, key, store, encoding, sha256 });
+  return { M: Object.fromEntries(entries.map(([name, text]) => [name, { S: text }])) };
 }
 
 /** When an item ends: exactly, and for DynamoDB, which removes it some time after. Nothing for one that is kept for ever. */

@@ -1,6 +1,6 @@
 import type { ResultRecord } from '../contracts/backend.ts';
 import type { ItemFailure } from '../contracts/common.ts';
-import { MessageTooLargeError, StoreError } from '../errors.ts';
+import { StoreError } from '../errors.ts';
 import {
   celeryKey,
   cleanKey,
@@ -9,25 +9,17 @@ import {
   isExpired,
   itemState,
   lawCondition,
-  pointerOf,
   toItem,
   toPointerItem,
   unchangedCondition,
 } from './dynamodb-items.ts';
+import { fetchLarge, keepLarge, type LargeResults } from './dynamodb-large.ts';
 import type { Condition, DynamodbTable, Item } from './dynamodb-table.ts';
-import { getLarge, type LargeStore, putLarge } from './large-results.ts';
 import { asDocument, mayReplace } from './result-documents.ts';
 import { storeEach } from './store-each.ts';
 
 /** How often a write that others overtake is tried: each of them stored a result of this task meanwhile. */
 const ATTEMPTS = 10;
-
-/** Where large documents go. */
-export interface LargeResults {
-  readonly store: 's3' | 'table';
-  readonly blobs: LargeStore;
-  readonly maxBytes: number;
-}
 
 /** The results of a table, as Celery keeps them: an item per task with its meta map. */
 export class DynamodbResults {
@@ -86,15 +78,7 @@ export class DynamodbResults {
     const now = this.#table.clock.now();
     const { taskId, document } = record;
     if (fitsItem(taskId, document)) return toItem(record, now, ttlMs);
-    const { blobs, maxBytes, store } = this.#large;
-    const bytes = typeof document === 'string' ? Buffer.byteLength(document) : document.byteLength;
-    if (bytes > maxBytes) {
-      const hint = store === 's3' ? '' : ', or give the option largeResults, such as s3://bucket/prefix';
-      throw new MessageTooLargeError(
-        `the result of task ${taskId} has ${bytes} bytes; here they may have ${maxBytes}. Store the data elsewhere and return a reference${hint}`,
-      );
-    }
-    return toPointerItem(record, { ...(await putLarge(blobs, record, ttlMs)), store }, now, ttlMs);
+    return toPointerItem(record, await keepLarge(this.#large, record, ttlMs), now, ttlMs);
   }
 
   async #fetch(
@@ -121,18 +105,7 @@ export class DynamodbResults {
   }
 
   async #recordsOf(items: ReadonlyMap<string, Item>): Promise<Map<string, ResultRecord>> {
-    const large = [...items].flatMap(([taskId, item]) => {
-      const pointer = pointerOf(item);
-      return pointer ? [{ taskId, pointer }] : [];
-    });
-    const here = large.filter(({ pointer }) => pointer.store === this.#large.store);
-    const elsewhere = large.filter(({ pointer }) => pointer.store !== this.#large.store);
-    const documents = new Map<string, Buffer>();
-    for (const [store, asked] of [[this.#large.blobs, here], [undefined, elsewhere]] as const) {
-      if (asked.length === 0) continue;
-      const got = await getLarge(store, asked);
-      asked.forEach(({ taskId }, i) => documents.set(taskId, got[i] ?? Buffer.alloc(0)));
-    }
+    const documents = await fetchLarge(this.#large, items);
     return new Map(
       [...items].map(([taskId, item]) => {
         const document = asDocument(documents.get(taskId) ?? documentOf(item));
