@@ -1,3 +1,5 @@
+import type { Check } from '../contracts/diagnosis.ts';
+
 /** The clock of a service, as far as its answers tell it: their header `Date` has whole seconds only. */
 export class ServiceClock {
   /** Within these bounds lies what has to be added to our clock. */
@@ -45,4 +47,13 @@ export function serviceClock({ middlewareStack }: { readonly middlewareStack: un
     { step: 'deserialize', name: 'lovageClock', priority: 'low' },
   );
   return clock;
+}
+
+/** For `lovage doctor`: whether our clock and the service's agree. */
+export function clockCheck(clock: ServiceClock): Check {
+  const what = 'clock of this machine';
+  const skewMs = Math.round(clock.now() - Date.now());
+  if (Math.abs(skewMs) < 1000) return { what, verdict: 'ok', found: 'agrees with that of AWS' };
+  const found = `${Math.abs(skewMs / 1000).toFixed(1)} s ${skewMs > 0 ? 'behind' : 'ahead of'} that of AWS`;
+  return { what, verdict: Math.abs(skewMs) < 60_000 ? 'warning' : 'problem', found, advice: 'set it right, with NTP' };
 }

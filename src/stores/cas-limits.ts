@@ -21,7 +21,9 @@ import { nameOf } from './names.ts';
 export interface Reservations {
   /** `undefined` where there is none, or its time is over. */
   getMany(names: readonly string[]): Promise<(number | undefined)[]>;
-  setMany(reserved: readonly { readonly name: string; readonly moment: number; readonly until: number }[]): Promise<void>;
+  setMany(
+    reserved: readonly { readonly name: string; readonly moment: number; readonly until: number }[],
+  ): Promise<void>;
   removeMany(names: readonly string[]): Promise<void>;
 }
 

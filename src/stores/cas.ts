@@ -77,7 +77,8 @@ export class Cas {
     probablyNew: boolean,
   ): Promise<T> {
     const deadline = performance.now() + PATIENCE_MS;
-    let guess: CasEntry | undefined = this.#recall(key) ?? (probablyNew ? { value: undefined, version: undefined } : undefined);
+    let guess: CasEntry | undefined =
+      this.#recall(key) ?? (probablyNew ? { value: undefined, version: undefined } : undefined);
     for (let attempt = 0; performance.now() < deadline; attempt++) {
       const entry: CasEntry = guess ?? (await this.#store.read(key));
       const { answer, value, until = 0 } = decide(entry.value, this.#store.now());
@@ -95,7 +96,9 @@ export class Cas {
       this.#remembered.delete(key);
       guess = undefined;
     }
-    throw new StoreError(`'${key}' is changed by others all the time: for ${PATIENCE_MS / 1000} s every write was overtaken`);
+    throw new StoreError(
+      `'${key}' is changed by others all the time: for ${PATIENCE_MS / 1000} s every write was overtaken`,
+    );
   }
 
   #recall(key: string): CasEntry | undefined {

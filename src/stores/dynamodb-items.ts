@@ -35,7 +35,13 @@ export function cleanKey(taskId: string): string {
 /** `repr(bytes)` of Python. */
 function pythonBytes(bytes: Uint8Array): string {
   const quote = bytes.includes(0x27) && !bytes.includes(0x22) ? '"' : "'";
-  const special: Record<number, string> = { 9: '\\t', 10: '\\n', 13: '\\r', 0x5c: '\\\\', [quote.charCodeAt(0)]: `\\${quote}` };
+  const special: Record<number, string> = {
+    9: '\\t',
+    10: '\\n',
+    13: '\\r',
+    92: '\\\\',
+    [quote.charCodeAt(0)]: `\\${quote}`,
+  };
   const shown = Array.from(bytes, (byte) => {
     const plain = byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`;
     return special[byte] ?? plain;
@@ -61,11 +67,23 @@ export function toItem({ taskId, state, document }: ResultRecord, now: number, t
 }
 
 /** The item of a result whose document lies elsewhere. Python reads a result that says where. */
-export function toPointerItem(record: ResultRecord, pointer: BlobPointer, now: number, ttlMs: number | undefined): Item {
+export function toPointerItem(
+  record: ResultRecord,
+  pointer: BlobPointer,
+  now: number,
+  ttlMs: number | undefined,
+): Item {
   const { taskId, state } = record;
   const place = { s3BucketName: pointer.bucket, s3Key: pointer.key };
   const result = ['software.amazon.payloadoffloading.PayloadS3Pointer', place];
-  const document = JSON.stringify({ status: state, result, traceback: null, children: [], date_done: null, task_id: taskId });
+  const document = JSON.stringify({
+    status: state,
+    result,
+    traceback: null,
+    children: [],
+    date_done: null,
+    task_id: taskId,
+  });
   return { ...toItem({ taskId, state, document }, now, ttlMs), blob: pointerAttribute(pointer) };
 }
 

@@ -45,7 +45,9 @@ export class DynamodbJoins implements JoinStore {
 
   async setSize(joinId: string, size: number, ttlMs?: number): Promise<JoinProgress> {
     if (size > MAX_PARTS) {
-      throw new MessageTooLargeError(`a chord of ${size} members: DynamoDB can count up to ${MAX_PARTS}. Split it in two levels`);
+      throw new MessageTooLargeError(
+        `a chord of ${size} members: DynamoDB can count up to ${MAX_PARTS}. Split it in two levels`,
+      );
     }
     return this.#change(joinId, { ttlMs, size });
   }

@@ -36,9 +36,9 @@ export async function fetchLarge(large: LargeResults, items: ReadonlyMap<string,
     const pointer = pointerOf(item);
     return pointer ? [{ taskId, pointer }] : [];
   });
-  for (const [store, of] of Map.groupBy(asked, ({ pointer }) => pointer.store)) {
-    const got = await getLarge(store === large.store ? large.blobs : undefined, of);
-    of.forEach(({ taskId }, i) => documents.set(taskId, got[i] ?? Buffer.alloc(0)));
+  for (const [store, group] of Map.groupBy(asked, ({ pointer }) => pointer.store)) {
+    const got = await getLarge(store === large.store ? large.blobs : undefined, group);
+    for (const [i, { taskId }] of group.entries()) documents.set(taskId, got[i] ?? Buffer.alloc(0));
   }
   return documents;
 }

@@ -93,7 +93,11 @@ export class DynamodbResults {
   }
 
   /** Items of tasks whose time is not over, by task. */
-  async #live(taskIds: readonly string[], keyOf: (id: string) => string, consistent: boolean): Promise<Map<string, Item>> {
+  async #live(
+    taskIds: readonly string[],
+    keyOf: (id: string) => string,
+    consistent: boolean,
+  ): Promise<Map<string, Item>> {
     const items = await this.#table.getMany(taskIds.map(keyOf), { consistent });
     const now = this.#table.clock.now();
     return new Map(

@@ -1,166 +1,182 @@
 import { setTimeout } from 'node:timers/promises';
+import type { Permission, Role, SetupStep, StoreSetup } from '../contracts/setup.ts';
 import { StoreError } from '../errors.ts';
 import { awsClientConfig, openAwsClient } from './aws-client.ts';
+import { serviceClock } from './aws-clock.ts';
 import { awsError, awsErrorName } from './aws-errors.ts';
+import { openS3Large } from './dynamodb-large-s3.ts';
 import { loadDynamodb, tableArn } from './dynamodb-table.ts';
-import { type DynamodbLocation, dynamodbLocation } from './dynamodb-url.ts';
+import type { DynamodbLocation } from './dynamodb-url.ts';
 
-/** Actions that policies must allow on the table, by who needs them. */
-export const dynamodbActions = {
-  /** Waits for results, forgets and revokes; counts the members of a chord that it sends, and asks for unique tasks. */
-  producer: [
-    'dynamodb:BatchGetItem',
-    'dynamodb:GetItem',
-    'dynamodb:PutItem',
-    'dynamodb:UpdateItem',
-    'dynamodb:DeleteItem',
-    'dynamodb:BatchWriteItem',
-  ],
-  worker: [
-    'dynamodb:BatchGetItem',
-    'dynamodb:GetItem',
-    'dynamodb:PutItem',
-    'dynamodb:UpdateItem',
-    'dynamodb:DeleteItem',
-    'dynamodb:BatchWriteItem',
-  ],
-  setup: [
-    'dynamodb:CreateTable',
-    'dynamodb:DescribeTable',
-    'dynamodb:DescribeTimeToLive',
-    'dynamodb:UpdateTimeToLive',
-  ],
-} as const;
+const USE = ['BatchGetItem', 'GetItem', 'PutItem', 'UpdateItem', 'DeleteItem', 'BatchWriteItem'];
 
-/** One thing that set-up does or would do. */
-export interface SetupStep {
-  /** What it is about, such as `table 'celery' in eu-west-1`. */
-  readonly subject: string;
-  readonly outcome: 'exists' | 'created' | 'would create' | 'changed' | 'would change' | 'not supported';
-  /** One line for people. */
-  readonly detail: string;
-}
+/**
+ * Actions on the table that policies must allow, by who needs them. Who sends tasks writes, too: it forgets and revokes,
+ * tells the size of a chord, and asks for unique tasks.
+ */
+export const dynamodbActions: Readonly<Record<Role, readonly string[]>> = {
+  producer: USE,
+  worker: USE,
+  setup: ['CreateTable', 'DescribeTable', 'DescribeTimeToLive', 'UpdateTimeToLive'],
+};
 
-/** How to set up. */
-export interface SetupOptions {
-  /** Only looks, changes nothing. */
-  readonly dryRun?: boolean;
-}
+/** The attribute by which DynamoDB removes items. */
+export const TTL_ATTRIBUTE = 'ttl';
 
 /** How long a new table may take until it can be used. */
 const CREATE_MS = 120_000;
 
-/** The attribute by which DynamoDB removes items. */
-const TTL_ATTRIBUTE = 'ttl';
-
 type Sdk = Awaited<ReturnType<typeof loadDynamodb>>;
-type Client = InstanceType<Sdk['DynamoDBClient']>;
+type TtlDescription = import('@aws-sdk/client-dynamodb').TimeToLiveDescription;
+type TableDescription = import('@aws-sdk/client-dynamodb').TableDescription;
 
-interface Context {
-  readonly sdk: Sdk;
-  readonly client: Client;
-  readonly location: DynamodbLocation;
-  readonly region: string;
-  readonly dryRun: boolean;
+/** What a store needs of AWS: its table, and that old items are removed from it. */
+export function dynamodbSetup(location: DynamodbLocation): StoreSetup {
+  return {
+    async plan(needs) {
+      const own = await withAdmin(location, async (admin) => [await tableStep(admin), await ttlStep(admin)]);
+      return [...own, ...((await openS3Large(location)?.setup.plan(needs)) ?? [])];
+    },
+    async permissions(role, needs) {
+      const arn = await withAdmin(location, async ({ region }) => tableArn(region, location.table, needs.account));
+      const own = dynamodbActions[role].map((action): Permission => ({ action: `dynamodb:${action}`, resource: arn }));
+      return [...own, ...((await openS3Large(location)?.setup.permissions(role, needs)) ?? [])];
+    },
+  };
 }
 
-/**
- * Makes the table of a `dynamodb:` URL, paid by use, and has DynamoDB remove items whose time is over. Does nothing twice.
- * @throws ConfigError, StoreError
- */
-export async function setUpDynamodb(
-  url: string,
-  options: Readonly<Record<string, unknown>> = {},
-  { dryRun = false }: SetupOptions = {},
-): Promise<SetupStep[]> {
-  const location = dynamodbLocation(url, options);
+/** A client for what is done to a table as a whole. */
+export class DynamodbAdmin {
+  readonly location: DynamodbLocation;
+  readonly region: string;
+  readonly clock: ReturnType<typeof serviceClock>;
+  readonly #sdk: Sdk;
+  readonly #client: InstanceType<Sdk['DynamoDBClient']>;
+
+  constructor(
+    location: DynamodbLocation,
+    sdk: Sdk,
+    { client, region }: { client: InstanceType<Sdk['DynamoDBClient']>; region: string },
+  ) {
+    this.location = location;
+    this.region = region;
+    this.clock = serviceClock(client);
+    this.#sdk = sdk;
+    this.#client = client;
+  }
+
+  /** `undefined` for a table that is not there. */
+  async table(): Promise<TableDescription | undefined> {
+    const command = new this.#sdk.DescribeTableCommand({ TableName: this.location.table });
+    try {
+      return (await this.#send('DescribeTable', () => this.#client.send(command))).Table;
+    } catch (error) {
+      if (causeOf(error) === 'ResourceNotFoundException') return undefined;
+      throw error;
+    }
+  }
+
+  async ttl(): Promise<TtlDescription> {
+    const command = new this.#sdk.DescribeTimeToLiveCommand({ TableName: this.location.table });
+    return (await this.#send('DescribeTimeToLive', () => this.#client.send(command))).TimeToLiveDescription ?? {};
+  }
+
+  /** Resolves when the table can be used. */
+  async createTable(): Promise<void> {
+    const command = new this.#sdk.CreateTableCommand({
+      TableName: this.location.table,
+      BillingMode: 'PAY_PER_REQUEST',
+      KeySchema: [{ AttributeName: 'id', KeyType: 'HASH' }],
+      AttributeDefinitions: [{ AttributeName: 'id', AttributeType: 'S' }],
+    });
+    await this.#send('CreateTable', () => this.#client.send(command)).catch((error) => {
+      // Somebody else made it meanwhile.
+      if (causeOf(error) !== 'ResourceInUseException') throw error;
+    });
+    const deadline = performance.now() + CREATE_MS;
+    while ((await this.table())?.TableStatus !== 'ACTIVE') {
+      if (performance.now() > deadline) {
+        throw new StoreError(
+          `table '${this.location.table}' was created, but cannot be used after two minutes: look at it, and try again`,
+        );
+      }
+      await setTimeout(500);
+    }
+  }
+
+  async enableTtl(): Promise<void> {
+    const command = new this.#sdk.UpdateTimeToLiveCommand({
+      TableName: this.location.table,
+      TimeToLiveSpecification: { Enabled: true, AttributeName: TTL_ATTRIBUTE },
+    });
+    try {
+      await this.#send('UpdateTimeToLive', () => this.#client.send(command));
+    } catch (error) {
+      // A stand-in. Reading leaves out what is over, wherever it is kept.
+      if (causeOf(error) !== 'UnknownOperationException') throw error;
+    }
+  }
+
+  close(): void {
+    this.#client.destroy();
+  }
+
+  async #send<T>(action: string, call: () => Promise<T>): Promise<T> {
+    const { url, table } = this.location;
+    try {
+      return await call();
+    } catch (error) {
+      const arn = tableArn(this.region, table);
+      throw awsError(error, { url, action: `dynamodb:${action}`, on: `table '${table}'`, arn });
+    }
+  }
+}
+
+/** Opens an admin client for as long as `use` takes. */
+export async function withAdmin<T>(location: DynamodbLocation, use: (admin: DynamodbAdmin) => Promise<T>): Promise<T> {
   const sdk = await loadDynamodb();
   const client = new sdk.DynamoDBClient(awsClientConfig(location.address));
   try {
     const region = await openAwsClient(client, location.address, location.url);
-    const context = { sdk, client, location, region, dryRun };
-    const table = await makeTable(context);
-    return table.outcome === 'would create' ? [table] : [table, await enableTtl(context)];
+    return await use(new DynamodbAdmin(location, sdk, { client, region }));
   } finally {
     client.destroy();
   }
 }
 
-async function makeTable(context: Context): Promise<SetupStep> {
-  const { sdk, client, location, region, dryRun } = context;
-  const TableName = location.table;
-  const subject = `table '${TableName}' in ${region}`;
-  const status = await statusOf(context);
-  if (status !== undefined) return { subject, outcome: 'exists', detail: `status ${status}` };
-  if (dryRun) return { subject, outcome: 'would create', detail: 'key id, paid by use, items end by their ttl' };
-  const command = new sdk.CreateTableCommand({
-    TableName,
-    BillingMode: 'PAY_PER_REQUEST',
-    KeySchema: [{ AttributeName: 'id', KeyType: 'HASH' }],
-    AttributeDefinitions: [{ AttributeName: 'id', AttributeType: 'S' }],
-  });
-  // Two that are set up at the same time: the other one made it.
-  await send(context, 'CreateTable', () => client.send(command)).catch((error: Error) => {
-    if (awsErrorName(error.cause) !== 'ResourceInUseException') throw error;
-  });
-  const deadline = performance.now() + CREATE_MS;
-  while ((await statusOf(context)) !== 'ACTIVE') {
-    if (performance.now() > deadline) throw new StoreError(`${subject} was made, but cannot be used after two minutes`);
-    await setTimeout(500);
+async function tableStep(admin: DynamodbAdmin): Promise<SetupStep> {
+  const { location } = admin;
+  const step = { kind: 'table', name: location.table };
+  const table = await admin.table();
+  if (!table) {
+    const apply = () => withAdmin(location, (own) => own.createTable());
+    return { ...step, state: 'missing', details: ['key id (text), paid by use'], apply };
   }
-  return { subject, outcome: 'created', detail: 'key id, paid by use' };
+  const keys = (table.KeySchema ?? []).map(({ AttributeName: name, KeyType: type }) => `${name} ${type}`).join(', ');
+  if (keys === 'id HASH') return { ...step, state: 'exists', details: [] };
+  return {
+    ...step,
+    state: 'differs',
+    details: [`its key is ${keys}, expected id HASH: name another table in the URL`],
+  };
 }
 
-async function enableTtl(context: Context): Promise<SetupStep> {
-  const { sdk, client, location, dryRun } = context;
-  const TableName = location.table;
-  const subject = `removal of old items from table '${TableName}'`;
-  const describe = new sdk.DescribeTimeToLiveCommand({ TableName });
-  const { TimeToLiveDescription: is } = await send(context, 'DescribeTimeToLive', () => client.send(describe));
-  if (/^ENABL/.test(is?.TimeToLiveStatus ?? '')) {
-    if (is?.AttributeName === TTL_ATTRIBUTE) return { subject, outcome: 'exists', detail: `by attribute ${TTL_ATTRIBUTE}` };
-    throw new StoreError(
-      `table '${TableName}' removes items by the attribute '${is?.AttributeName}', results need '${TTL_ATTRIBUTE}': use another table`,
-    );
-  }
-  if (dryRun) return { subject, outcome: 'would change', detail: `on, by attribute ${TTL_ATTRIBUTE}` };
-  const enable = new sdk.UpdateTimeToLiveCommand({
-    TableName,
-    TimeToLiveSpecification: { Enabled: true, AttributeName: TTL_ATTRIBUTE },
-  });
-  try {
-    await send(context, 'UpdateTimeToLive', () => client.send(enable));
-    return { subject, outcome: 'changed', detail: `on, by attribute ${TTL_ATTRIBUTE}` };
-  } catch (error) {
-    // A stand-in. Reading leaves out what is over, wherever it is kept.
-    if (awsErrorName((error as Error).cause) !== 'UnknownOperationException') throw error;
-    return { subject, outcome: 'not supported', detail: 'this service does not know it; old items stay' };
-  }
+async function ttlStep(admin: DynamodbAdmin): Promise<SetupStep> {
+  const { location } = admin;
+  const step = { kind: 'removal of old items', name: location.table };
+  const apply = () => withAdmin(location, (own) => own.enableTtl());
+  if (!(await admin.table())) return { ...step, state: 'missing', details: [`by attribute ${TTL_ATTRIBUTE}`], apply };
+  const { TimeToLiveStatus: status = 'DISABLED', AttributeName: attribute } = await admin.ttl();
+  if (!status.startsWith('ENABL'))
+    return { ...step, state: 'missing', details: [`by attribute ${TTL_ATTRIBUTE}`], apply };
+  if (attribute === TTL_ATTRIBUTE) return { ...step, state: 'exists', details: [] };
+  return {
+    ...step,
+    state: 'differs',
+    details: [`by attribute ${attribute}, expected ${TTL_ATTRIBUTE}: use another table`],
+  };
 }
 
-/** `undefined` for a table that is not there. */
-async function statusOf(context: Context): Promise<string | undefined> {
-  const { sdk, client, location } = context;
-  const command = new sdk.DescribeTableCommand({ TableName: location.table });
-  try {
-    const { Table: table } = await send(context, 'DescribeTable', () => client.send(command));
-    return table?.TableStatus;
-  } catch (error) {
-    if (awsErrorName((error as Error).cause) === 'ResourceNotFoundException') return undefined;
-    throw error;
-  }
-}
-
-async function send<T>({ location, region }: Context, action: string, call: () => Promise<T>): Promise<T> {
-  try {
-    return await call();
-  } catch (error) {
-    const { url, table } = location;
-    throw awsError(error, {
-      url,
-      action: `dynamodb:${action}`,
-      on: `table '${table}'`,
-      arn: tableArn(region, table),
-    });
-  }
+function causeOf(error: unknown): string {
+  return awsErrorName((error as Error).cause);
 }

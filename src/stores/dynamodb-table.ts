@@ -75,7 +75,8 @@ export class DynamodbTable {
   async getMany(ids: readonly string[], { consistent }: { consistent: boolean }): Promise<Map<string, Item>> {
     const found = new Map<string, Item>();
     await inParallel(inGroups([...new Set(ids)], GET_MANY), BATCHES, async (group) => {
-      for (const item of await this.#getGroup(group, consistent)) if (item.id?.S !== undefined) found.set(item.id.S, item);
+      for (const item of await this.#getGroup(group, consistent))
+        if (item.id?.S !== undefined) found.set(item.id.S, item);
     });
     return found;
   }
@@ -204,10 +205,10 @@ export function loadDynamodb(): Promise<Sdk> {
   return loadPeer('@aws-sdk/client-dynamodb', 'dynamodb:// result backends', () => import('@aws-sdk/client-dynamodb'));
 }
 
-/** As a policy names the table, of whichever account. */
-export function tableArn(region: string, table: string): string {
+/** As a policy names the table, of whichever account unless one is given. */
+export function tableArn(region: string, table: string, account = '*'): string {
   const partition = region.startsWith('cn-') ? 'aws-cn' : region.startsWith('us-gov-') ? 'aws-us-gov' : 'aws';
-  return `arn:${partition}:dynamodb:${region}:*:table/${table}`;
+  return `arn:${partition}:dynamodb:${region}:${account}:table/${table}`;
 }
 
 /** A number, as items have them. */

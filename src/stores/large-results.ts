@@ -23,7 +23,11 @@ export interface LargePointer extends BlobPlace {
 }
 
 /** Keeps the document of a record in another store, compressed, under a name of its own content: no two writers meet there. */
-export async function putLarge(store: LargeStore, record: ResultRecord, ttlMs: number | undefined): Promise<LargePointer> {
+export async function putLarge(
+  store: LargeStore,
+  record: ResultRecord,
+  ttlMs: number | undefined,
+): Promise<LargePointer> {
   const { taskId, document } = record;
   const bytes = typeof document === 'string' ? Buffer.from(document) : document;
   const sha256 = hashOf(bytes);
@@ -47,7 +51,12 @@ export async function getLarge(
   return Promise.all(
     asked.map(async ({ taskId, pointer }, i) => {
       const blob = blobs[i];
-      if (!store) return lost(taskId, pointer, 'is not of this store: give the option largeResults, as the one who stored it did');
+      if (!store)
+        return lost(
+          taskId,
+          pointer,
+          'is not of this store: give the option largeResults, as the one who stored it did',
+        );
       if (!blob) return lost(taskId, pointer, 'is not there any more');
       const bytes = await decompress(blob, pointer.encoding).catch(() => undefined);
       if (!bytes || hashOf(bytes) !== pointer.sha256) return lost(taskId, pointer, 'is not what was stored');

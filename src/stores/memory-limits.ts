@@ -1,7 +1,16 @@
 import type { ItemFailure } from '../contracts/common.ts';
 import type { Claim, ClaimAnswer, ClaimRequest, LimitStore, RateRequest } from '../contracts/limits.ts';
 import { askRate, KEEP_RESERVED_MS, type RateState, restsAt } from '../util/gcra.ts';
-import { askClaim, claimsEndAt, finishClaim, type KeyClaims, liveClaims, releaseClaim, renewClaim, UNCLAIMED } from './claim-state.ts';
+import {
+  askClaim,
+  claimsEndAt,
+  finishClaim,
+  type KeyClaims,
+  liveClaims,
+  releaseClaim,
+  renewClaim,
+  UNCLAIMED,
+} from './claim-state.ts';
 import { checkClaims, checkMs, checkRates, claimLost } from './limits.ts';
 import { Expiring } from './memory-expiring.ts';
 
@@ -44,10 +53,7 @@ export class MemoryLimits implements LimitStore {
   }
 
   /** Changes claims by their keys; reports those whose holder has none. */
-  #change(
-    claims: readonly Claim[],
-    change: (live: KeyClaims, holder: string) => KeyClaims | undefined,
-  ): ItemFailure[] {
+  #change(claims: readonly Claim[], change: (live: KeyClaims, holder: string) => KeyClaims | undefined): ItemFailure[] {
     return claims.flatMap((claim, index) => {
       const changed = change(this.#live(claim.key), claim.holder);
       if (!changed) return [{ index, error: claimLost(claim) }];

@@ -79,7 +79,8 @@ export class PollWatch {
       const backoff = backoffMs(this.#quiet, { startMs: Math.min(START_MS, maxMs), maxMs });
       const left = Math.max(backoff, this.#list.size * perTaskMs) - (performance.now() - startedAt);
       this.#wake = new AbortController();
-      if (left <= 0 || (await sleep(left, this.#wake.signal))) return this.#list.size > 0 && !this.#closed.signal.aborted;
+      if (left <= 0 || (await sleep(left, this.#wake.signal)))
+        return this.#list.size > 0 && !this.#closed.signal.aborted;
     }
   }
 

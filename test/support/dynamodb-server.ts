@@ -1,6 +1,7 @@
 import type { AddressInfo } from 'node:net';
 import dynalite from 'dynalite';
-import { setUpDynamodb } from '../../src/stores/dynamodb-setup.ts';
+import { dynamodbBackend } from '../../src/backends/dynamodb.ts';
+import { setUp } from './set-up.ts';
 
 /** A stand-in for DynamoDB in this process. */
 export interface DynamodbServer extends AsyncDisposable {
@@ -20,7 +21,7 @@ export async function startDynamodb(): Promise<DynamodbServer> {
     endpoint: `http://localhost:${port}`,
     async makeTable(name) {
       const url = `dynamodb://test:test@localhost:${port}/${name}`;
-      await setUpDynamodb(url);
+      await setUp(dynamodbBackend(url).setup);
       return url;
     },
     async [Symbol.asyncDispose]() {
