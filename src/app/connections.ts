@@ -20,16 +20,21 @@ export interface Connections {
   readonly backend: ResultBackend | undefined;
 }
 
-/** Makes and starts the broker and the result backend that a configuration names. */
-export async function connect(config: Config, drivers: Drivers): Promise<Connections> {
+/** Makes the broker and the result backend that a configuration names. */
+export async function makeStores(config: Config, drivers: Drivers): Promise<Connections> {
   const brokerUrl = config.broker ?? 'sqlite://';
   const broker =
     typeof brokerUrl === 'string'
       ? await load(drivers.brokers, 'broker', placed(brokerUrl), config.brokerTransportOptions)
       : brokerUrl;
+  return { broker, backend: await chooseBackend(config, drivers, brokerUrl) };
+}
+
+/** Makes and starts them. */
+export async function connect(config: Config, drivers: Drivers): Promise<Connections> {
+  const { broker, backend } = await makeStores(config, drivers);
   await broker.start();
   try {
-    const backend = await chooseBackend(config, drivers, brokerUrl);
     await backend?.start();
     return { broker, backend };
   } catch (error) {

@@ -11,12 +11,14 @@ import type {
 } from '../contracts/broker.ts';
 import type { Bus } from '../contracts/bus.ts';
 import type { ItemFailure, Recipe } from '../contracts/common.ts';
+import type { Diagnosis } from '../contracts/diagnosis.ts';
 import type { ParkedMessages } from '../contracts/moving.ts';
 import { MessageTooLargeError, StoreCorruptError } from '../errors.ts';
 import { openRedis, type RedisHandle } from '../stores/redis.ts';
 import { RedisBus } from '../stores/redis-bus.ts';
 import { RedisConsumer } from '../stores/redis-consumer.ts';
 import { RedisDeadLetters } from '../stores/redis-dead-letters.ts';
+import { diagnoseRedis } from '../stores/redis-diagnosis.ts';
 import { isOutOfMemory } from '../stores/redis-errors.ts';
 import { RedisLayout } from '../stores/redis-layout.ts';
 import { MAX_BATCH, RedisMessages } from '../stores/redis-messages.ts';
@@ -101,6 +103,10 @@ class RedisBroker implements Broker {
     const closed = await Promise.allSettled([...opened.consumers].map((consumer) => consumer.close()));
     await opened.release();
     for (const one of closed) if (one.status === 'rejected') throw one.reason;
+  }
+
+  diagnose(): Promise<Diagnosis> {
+    return diagnoseRedis(this.#location);
   }
 
   async declareMany(queues: readonly QueueSpec[]): Promise<void> {

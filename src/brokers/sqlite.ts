@@ -12,6 +12,7 @@ import type {
 } from '../contracts/broker.ts';
 import type { Bus } from '../contracts/bus.ts';
 import type { ItemFailure, Recipe } from '../contracts/common.ts';
+import type { Diagnosis } from '../contracts/diagnosis.ts';
 import type { ParkedMessages } from '../contracts/moving.ts';
 import { MessageTooLargeError } from '../errors.ts';
 import { openSqlite, type StoreHandle } from '../stores/sqlite.ts';
@@ -19,6 +20,7 @@ import { SqliteBus } from '../stores/sqlite-bus.ts';
 import { SqliteClaims } from '../stores/sqlite-claims.ts';
 import { MAX_BATCH, SqliteConsumer, settleMany } from '../stores/sqlite-consumer.ts';
 import { SqliteDeadLetters } from '../stores/sqlite-dead-letters.ts';
+import { diagnoseSqlite } from '../stores/sqlite-diagnosis.ts';
 import { packLabel } from '../stores/sqlite-label.ts';
 import { type NewMessage, SqliteMessages } from '../stores/sqlite-messages.ts';
 import { SqliteParked } from '../stores/sqlite-parked.ts';
@@ -108,6 +110,10 @@ class SqliteBroker implements Broker {
       opened.bus.close();
       await opened.release();
     }
+  }
+
+  diagnose(): Promise<Diagnosis> {
+    return diagnoseSqlite(this.#location);
   }
 
   async declareMany(queues: readonly QueueSpec[]): Promise<void> {

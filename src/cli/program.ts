@@ -1,11 +1,14 @@
 import { Command } from 'commander';
 import { callCommand } from './commands/call.ts';
 import { dlqCommand } from './commands/dlq.ts';
+import { doctorCommand } from './commands/doctor.ts';
+import { iamCommand } from './commands/iam.ts';
 import { migrateCommand } from './commands/migrate.ts';
 import { purgeCommand } from './commands/purge.ts';
 import { queuesCommand } from './commands/queues.ts';
 import { reportCommand } from './commands/report.ts';
 import { resultCommand } from './commands/result.ts';
+import { setupCommand } from './commands/setup.ts';
 import { statusCommand } from './commands/status.ts';
 import { workerCommand } from './commands/worker.ts';
 import { refuseCommands, refuseOptions } from './refuse.ts';
@@ -56,6 +59,9 @@ export function lovageProgram(): Command {
     purgeCommand(),
     dlqCommand(),
     migrateCommand(),
+    setupCommand(),
+    iamCommand(),
+    doctorCommand(),
     reportCommand(),
   ]) {
     program.addCommand(command);
