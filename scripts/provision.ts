@@ -41,7 +41,7 @@ export const lanes: readonly Lane[] = [
       'test/app/{checkpoints,lanes,limits,namesakes,revoke}.test.ts',
       'test/cli/worker-signals.test.ts',
       'test/examples/heroku.test.ts',
-      'test/fault/{once,reconnect}.test.ts',
+      'test/fault/{migrate,once,reconnect}.test.ts',
     ],
     needs: [redis],
   },

@@ -105,10 +105,27 @@ export class LeaseLostError extends LovageError {
   override readonly code = 'LEASE_LOST';
 }
 
+/** Messages cannot be moved on before somebody decides or stops something. Those under way are in the journal. */
+export class MigrationError extends LovageError {
+  override readonly code = 'MIGRATION';
+}
+
 /** A worker received nothing although messages waited and it had free slots; it stopped, so as to be started again. */
 export class WorkerStuckError extends LovageError {
   override readonly code = 'WORKER_STUCK';
   override readonly retryable = true;
+}
+
+/** A store refused who we are or what we may do: no credentials, an unknown key, a missing permission. */
+export class StoreAccessError extends StoreError {
+  override readonly code = 'STORE_ACCESS';
+  override readonly retryable = false;
+}
+
+/** A queue, table or bucket of a store does not exist, and is not made by use. */
+export class StoreMissingError extends StoreError {
+  override readonly code = 'STORE_MISSING';
+  override readonly retryable = false;
 }
 
 /** Some messages of a batch were not sent; the others were. */

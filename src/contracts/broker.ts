@@ -1,6 +1,9 @@
 import type { WireMessage } from '../wire/message.ts';
 import type { Bus } from './bus.ts';
 import type { ItemFailure, Recipe, Service } from './common.ts';
+import type { Diagnosable } from './diagnosis.ts';
+import type { ParkedMessages, PublishOnce } from './moving.ts';
+import type { StoreSetup } from './setup.ts';
 
 /** What a store can do. The core and the conformance suite ask; nobody checks a driver's name. */
 export interface BrokerFeatures {
@@ -22,6 +25,14 @@ export interface BrokerFeatures {
   readonly shared: boolean;
   /** `Delivery.attempt` counts deliveries, also over crashes. */
   readonly attempts: boolean;
+  /** A release counts as a delivery: `attempt` may be too high, never too low. */
+  readonly countsReleases: boolean;
+  /** Delays and leases are rounded up to a multiple of this. */
+  readonly stepMs: number;
+  /** Messages need a `groupKey`; those of one group come in the order of publishing, one at a time. */
+  readonly groups: boolean;
+  /** Counts come late and roughly, and a purge takes messages that are held, too. */
+  readonly approximate: boolean;
 }
 
 /** A queue to create if it is missing. */
@@ -35,6 +46,8 @@ export interface Outgoing {
   readonly message: WireMessage;
   /** Keep it back for so long. At most `features.maxDelayMs`. */
   readonly delayMs?: number;
+  /** Messages of one key come one after the other, where the queue keeps such an order. */
+  readonly groupKey?: string;
 }
 
 /** The part of a delivery that identifies it to the store, from any connection, thread or process. */
@@ -49,6 +62,8 @@ export interface Delivery extends Lease {
   readonly message: WireMessage;
   /** Deliveries so far including this one, from 1; 0 where the store does not know. A release does not count. */
   readonly attempt: number;
+  /** It has a place in an order that a new message would not have: a retry is a release with a delay, where it is. */
+  readonly ordered?: boolean;
 }
 
 /** How many messages a queue holds, by what they are waiting for. */
@@ -71,7 +86,7 @@ export interface ConsumeOptions {
  * Where messages wait. A driver makes one attempt and tells the truth; retrying, logging and metrics belong to the core.
  * All methods may reject with a {@link StoreError}; hot ones take arrays and return what failed, item by item.
  */
-export interface Broker extends Service {
+export interface Broker extends Service, Partial<Diagnosable> {
   /** The URL scheme, such as `sqlite`. */
   readonly name: string;
   /** The URL with secrets masked, for banners and logs. */
@@ -82,6 +97,12 @@ export interface Broker extends Service {
   readonly deadLetters: DeadLetters;
   /** Present where another thread or process can open the same store. */
   readonly recipe?: Recipe;
+  /** Present where something has to be created, or allowed, before the first use. */
+  readonly setup?: StoreSetup;
+  /** Present where messages can be seen before they are due. */
+  readonly parked?: ParkedMessages;
+  /** Present where the store can tell that it has taken a batch before. */
+  readonly publishOnce?: PublishOnce;
 
   declareMany(queues: readonly QueueSpec[]): Promise<void>;
   /** Resolves once the store has the messages for good. */

@@ -14,6 +14,7 @@ const mayImport: Record<string, readonly string[]> = {
   pools: ['contracts', 'wire', 'util', 'errors.ts'],
   brokers: ['stores', 'contracts', 'wire', 'util', 'errors.ts'],
   backends: ['stores', 'contracts', 'wire', 'util', 'errors.ts'],
+  migrate: ['contracts', 'wire', 'util', 'errors.ts'],
   testing: ['contracts', 'wire', 'util', 'errors.ts'],
   app: ['canvas', 'contracts', 'wire', 'util', 'errors.ts'],
   canvas: ['app', 'contracts', 'wire', 'util', 'errors.ts'],
@@ -21,7 +22,7 @@ const mayImport: Record<string, readonly string[]> = {
   worker: ['control', 'app', 'canvas', 'pools', 'contracts', 'wire', 'util', 'errors.ts'],
   'drivers.ts': ['app', 'brokers', 'backends', 'contracts'],
   'index.ts': ['drivers.ts', 'worker', 'control', 'app', 'canvas', 'contracts', 'wire', 'errors.ts'],
-  cli: ['index.ts', 'worker', 'control', 'app', 'canvas', 'contracts', 'wire', 'util', 'errors.ts'],
+  cli: ['index.ts', 'migrate', 'worker', 'control', 'app', 'canvas', 'contracts', 'wire', 'util', 'errors.ts'],
 };
 
 interface Import {
