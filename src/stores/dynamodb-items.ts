@@ -1,6 +1,7 @@
 import { isFinished, type ResultRecord } from '../contracts/backend.ts';
 import type { BlobPlace } from '../contracts/blobs.ts';
 import { type Condition, type Item, num, numberOf, type Value } from './dynamodb-table.ts';
+import { celeryName } from './names.ts';
 import { stateOf } from './result-documents.ts';
 
 /*
@@ -29,7 +30,7 @@ export function celeryKey(taskId: string): string {
 
 /** The same as it was meant. */
 export function cleanKey(taskId: string): string {
-  return `celery-task-meta-${taskId}`;
+  return celeryName(taskId);
 }
 
 /** `repr(bytes)` of Python. */

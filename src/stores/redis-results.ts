@@ -1,4 +1,5 @@
-import { isFinished, type ResultRecord, savedGroupOf } from '../contracts/backend.ts';
+import { isFinished, type ResultRecord } from '../contracts/backend.ts';
+import { celeryName } from './names.ts';
 import type { RedisStore } from './redis.ts';
 import { isOutOfMemory } from './redis-errors.ts';
 import { STORE_MANY, STORE_MANY_ANYWAY } from './redis-results-scripts.ts';
@@ -19,24 +20,20 @@ export function resultPrefix(globalKeyprefix: string): string {
 export class RedisResults {
   readonly #store: RedisStore;
   readonly #prefix: string;
-  readonly #groupPrefix: string;
 
   constructor(store: RedisStore) {
-    const front = resultPrefix(store.location.keyPrefix);
     this.#store = store;
-    this.#prefix = `${front}celery-task-meta-`;
-    this.#groupPrefix = `${front}celery-taskset-meta-`;
+    this.#prefix = resultPrefix(store.location.keyPrefix);
   }
 
   /** The key of a task's result, or of a saved group; it is the name of its channel, too. */
   keyOf(taskId: string): string {
-    const group = savedGroupOf(taskId);
-    return group === undefined ? this.#prefix + taskId : this.#groupPrefix + group;
+    return this.#prefix + celeryName(taskId);
   }
 
   /** The task of a key that `keyOf` gave. */
   taskOf(key: string): string {
-    return key.slice(this.#prefix.length);
+    return key.slice(this.keyOf('').length);
   }
 
   /** In one atomic step. */

@@ -2,6 +2,7 @@ import type { ResultRecord } from '../contracts/backend.ts';
 import type { ItemFailure } from '../contracts/common.ts';
 import { MessageTooLargeError, StoreError } from '../errors.ts';
 import { inParallel } from '../util/parallel.ts';
+import { celeryName } from './names.ts';
 import { asDocument, mayReplace, stateOf, toRecord } from './result-documents.ts';
 import type { S3Bucket, WriteCondition } from './s3-bucket.ts';
 import { storeEach } from './store-each.ts';
@@ -65,6 +66,6 @@ export class S3Results {
   }
 
   #keyOf(taskId: string): string {
-    return `${this.#bucket.location.basePath}celery-task-meta-${taskId}`;
+    return `${this.#bucket.location.basePath}${celeryName(taskId)}`;
   }
 }
