@@ -60,8 +60,8 @@ export class Preparer {
     };
     if (parent) message.parentId = parent.message.id;
     const delayMs = setTimes(message, options, own, now);
-    if (options.softTimeLimit !== undefined)
-      checkTimeLimits(task, { timeLimit: options.timeLimit ?? own?.timeLimit, softTimeLimit: options.softTimeLimit });
+    const { timeLimit = own?.timeLimit, softTimeLimit = own?.softTimeLimit } = options;
+    checkTimeLimits(task, { timeLimit, softTimeLimit });
     if (options.timeLimit !== undefined) message.timeLimit = options.timeLimit;
     if (options.softTimeLimit !== undefined) message.softTimeLimit = options.softTimeLimit;
     if (options.shadow !== undefined) message.shadow = options.shadow;

@@ -109,7 +109,6 @@ export async function assemble(needs: AssemblyNeeds): Promise<Assembly> {
       leases,
       log: new TaskLog(app, counts),
     },
-    setup.slots,
     setup.prefetchMultiplier,
   );
   const fetcher = new Fetcher({
@@ -192,7 +191,7 @@ function autoscaler(
     },
     resize(slots) {
       lanes.main.resize(slots);
-      dispatcher.resize(slots);
+      dispatcher.resized();
     },
     logger: app.logger,
   });

@@ -7,6 +7,8 @@ export interface ScaleLook {
   readonly slots: number;
   /** Tasks that have a slot. */
   readonly busy: number;
+  /** Those, and the ones that wait for a slot whose thread or process is still starting. */
+  readonly needed: number;
   /** Messages that would begin at once if there were more slots. */
   readonly waiting: number;
   /** Why more slots would do harm, for people. */
@@ -16,7 +18,7 @@ export interface ScaleLook {
 /** What the looks so far have come to: a value, replaced at each look. */
 export interface ScaleHistory {
   /** Looks since the last change of size, no older than the keep-alive time. */
-  readonly looks: readonly { readonly at: number; readonly busy: number }[];
+  readonly looks: readonly { readonly at: number; readonly needed: number }[];
   /** Looks in a row that found a strain. */
   readonly strains: number;
   /** Until then it does not grow. */
@@ -41,14 +43,14 @@ const strainsThatCount = 2;
  * takes away a quarter at each look, and for the keep-alive time after it nothing grows.
  */
 export function rescale(history: ScaleHistory, look: ScaleLook, [max, min]: Autoscale, keepAliveMs: number): ScaleStep {
-  const { at, slots, busy, waiting, strain } = look;
+  const { at, slots, busy, needed, waiting, strain } = look;
   const strains = strain === undefined ? 0 : history.strains + 1;
   // One older than the time is kept: only with it do the others cover all of the time.
   const first = history.looks.findLastIndex((one) => one.at <= at - keepAliveMs);
-  const looks = [...history.looks.slice(Math.max(0, first)), { at, busy }];
+  const looks = [...history.looks.slice(Math.max(0, first)), { at, needed }];
   const same: ScaleStep = { history: { ...history, looks, strains }, slots };
   const change = (to: number, reason: string, calmUntil = history.calmUntil): ScaleStep =>
-    to === slots ? same : { history: { looks: [{ at, busy }], strains, calmUntil }, slots: to, reason };
+    to === slots ? same : { history: { looks: [{ at, needed }], strains, calmUntil }, slots: to, reason };
 
   if (slots > max) return change(max, 'more than it may have');
   if (slots < min) return change(min, 'fewer than it may have');
@@ -62,8 +64,8 @@ export function rescale(history: ScaleHistory, look: ScaleLook, [max, min]: Auto
     return change(Math.min(max, 2 * slots, slots + waiting), 'messages wait');
   }
   if (at - (looks[0]?.at ?? at) < keepAliveMs) return same;
-  const needed = Math.max(min, ...looks.map((one) => one.busy));
-  return needed < slots ? change(needed, 'more were not needed') : same;
+  const most = Math.max(min, ...looks.map((one) => one.needed));
+  return most < slots ? change(most, 'more were not needed') : same;
 }
 
 /** What is known of the machine at a look. */

@@ -73,7 +73,8 @@ export class Autoscaler {
     this.#looking = false;
     if (!this.#timer) return;
     const { slots, running: busy } = pool;
-    const step = rescale(this.#history, { at: performance.now(), slots, busy, waiting, strain }, range, keepAliveMs);
+    const look = { at: performance.now(), slots, busy, needed: busy + pool.waiting, waiting, strain };
+    const step = rescale(this.#history, look, range, keepAliveMs);
     this.#history = step.history;
     if (step.slots !== slots) this.#resize(slots, step.slots, step.reason ?? '');
   }

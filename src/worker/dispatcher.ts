@@ -3,12 +3,14 @@ import type { Delivery } from '../contracts/broker.ts';
 import type { PoolOutcome } from '../contracts/pool.ts';
 import { type LeaseLostError, TaskRevokedError, WorkerShutdownError } from '../errors.ts';
 import { Bell } from '../util/bell.ts';
+import { within } from '../util/within.ts';
+import { Burst } from './burst.ts';
 import { EarlyAcks } from './early-acks.ts';
 import type { Gates } from './gates/gates.ts';
 import type { Intake } from './intake.ts';
 import type { Lanes } from './lanes.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
-import { type Held, type Outcome, type Run, release, type Sorted, unread } from './outcome.ts';
+import { type Held, type Outcome, type Run, release, type Settlement, type Sorted, unread } from './outcome.ts';
 import { Quarantine } from './quarantine.ts';
 import type { Settler } from './settler.ts';
 import type { TaskLog } from './task-log.ts';
@@ -23,8 +25,6 @@ export interface DispatcherParts {
   readonly log: TaskLog;
 }
 
-/** While tasks end as fast as they begin, up to so many times the slots are asked for at once. */
-const burstFactor = 5;
 /** How long tasks may start one after the other before timers, signals and sockets get their turn. */
 const turnMs = 10;
 
@@ -32,8 +32,7 @@ const turnMs = 10;
 export class Dispatcher {
   readonly #parts: DispatcherParts;
   readonly #multiplier: number;
-  #slots: number;
-  readonly #bursts: boolean;
+  readonly #burst: Burst;
   /** Deliveries that are being read. */
   #arriving = 0;
   /** The end of what arrived last: batches begin in the order in which they came. */
@@ -44,17 +43,15 @@ export class Dispatcher {
   readonly #terminated = new WeakSet<Held>();
   readonly #earlyAcks: EarlyAcks;
   readonly #quarantine: Quarantine;
-  #burst = 0;
   #turnEnds = 0;
   #nextJob = 1;
   #closed = false;
   readonly #bell = new Bell();
 
-  /** `slots` run at once in the main lane; `multiplier` times as many are held. */
-  constructor(parts: DispatcherParts, slots: number, multiplier: number) {
+  /** `multiplier` times as many messages are held as the main lane has slots. */
+  constructor(parts: DispatcherParts, multiplier: number) {
     this.#parts = parts;
-    this.#slots = slots;
-    this.#bursts = parts.app.config.workerBursts;
+    this.#burst = new Burst(parts.app.config.workerBursts);
     this.#multiplier = multiplier;
     this.#earlyAcks = new EarlyAcks(parts.settler);
     this.#quarantine = new Quarantine(parts.app, () => this.wake());
@@ -70,22 +67,21 @@ export class Dispatcher {
     return this.#waiting.length;
   }
 
-  /** The main lane has so many slots from now on. */
-  resize(slots: number): void {
-    this.#slots = slots;
+  /** The main lane has more slots than before, or fewer. */
+  resized(): void {
     this.#start();
     this.wake();
   }
 
   get #capacity(): number {
-    return this.#slots * this.#multiplier;
+    return this.#parts.lanes.main.slots * this.#multiplier;
   }
 
   /** How many more messages may come. In a burst, one batch is fetched while the one before it is read and run. */
   room(): number {
     if (this.#quarantine.isOn) return 0;
-    const batch = this.#capacity + this.#burst;
-    const limit = this.#burst > 0 ? 2 * batch : batch;
+    const batch = this.#capacity + this.#burst.size;
+    const limit = this.#burst.size > 0 ? 2 * batch : batch;
     return Math.max(0, Math.min(batch, limit - this.#arriving - this.#unfinished));
   }
 
@@ -96,7 +92,7 @@ export class Dispatcher {
 
   /** Resolves when there is room and settlements do not lag behind (finished work would pile up in memory), or at an abort. */
   async hasRoom(signal: AbortSignal): Promise<void> {
-    const limit = () => 2 * (this.#capacity + this.#burst) + 100;
+    const limit = () => 2 * (this.#capacity + this.#burst.size) + 100;
     await this.#bell.until(() => this.room() > 0 && this.#parts.settler.pending <= limit(), signal);
   }
 
@@ -109,7 +105,7 @@ export class Dispatcher {
     leases.addMany(deliveries);
     this.#arriving += deliveries.length;
     this.#begun = this.#arrive(deliveries, intake.sort(deliveries), this.#begun);
-    if (this.#burst === 0) await this.#begun;
+    if (this.#burst.size === 0) await this.#begun;
   }
 
   async #arrive(deliveries: readonly Delivery[], sorting: Promise<Sorted>, before: Promise<void>): Promise<void> {
@@ -126,11 +122,10 @@ export class Dispatcher {
 
   async #begin({ runs, settled }: Sorted): Promise<void> {
     const { settler, lanes, log } = this.#parts;
-    settler.add(settled);
-    for (const settlement of settled) log.settled(settlement);
+    this.#settle(settled);
     const { alone, others } = this.#quarantine.split(runs);
     if (others.length > 0) {
-      settler.add(others.map(release));
+      this.#giveBack(others);
       // They must be back in their queue, uncounted, before the suspect begins.
       await settler.drained();
     }
@@ -144,26 +139,18 @@ export class Dispatcher {
     this.#start();
   }
 
-  /**
-   * Short tasks are taken in bursts: as long as whole batches come and end at once, the next may be twice as large, which
-   * spares trips to the store. When one does not end, what exceeds the capacity goes back at once, for other workers.
-   */
+  /** After a batch that did not end at once, what exceeds the capacity goes back, for other workers. */
   #adapt(wholeBatch: boolean): void {
-    const ended = this.#unfinished === 0 && performance.now() < this.#turnEnds;
-    if (ended && wholeBatch && this.#bursts) {
-      this.#burst = Math.min((burstFactor - 1) * this.#slots, 2 * this.#burst + this.#slots);
-      return;
-    }
-    this.#burst = 0;
-    const excess = this.#waiting.splice(this.#capacity - this.#slots);
-    this.#parts.settler.add(excess.map(release));
+    const { slots } = this.#parts.lanes.main;
+    this.#burst.adapt(wholeBatch && this.#unfinished === 0 && performance.now() < this.#turnEnds, slots);
+    if (this.#burst.size === 0) this.#giveBack(this.#waiting.splice(this.#capacity - slots));
   }
 
   /** From now on nothing begins; what has not begun is given back. Resolves when the pools have all that will run. */
   async close(): Promise<void> {
     this.#closed = true;
     await this.#begun;
-    this.#giveBack([...this.#waiting.splice(0), ...this.#parts.gates.drop(() => true)]);
+    this.#giveBack(this.#drop(() => true));
     await this.#earlyAcks.settled();
     // What is acked cannot go back: it keeps its turn.
     const ids = [...this.#running].flatMap(([id, held]) => (held.acked ? [] : [id]));
@@ -171,8 +158,12 @@ export class Dispatcher {
   }
 
   #giveBack(held: readonly Held[]): void {
-    for (const one of held) this.#quarantine.end(one);
     this.#parts.settler.add(held.map(release));
+  }
+
+  #settle(settlements: readonly Settlement[]): void {
+    this.#parts.settler.add(settlements);
+    for (const settlement of settlements) this.#parts.log.settled(settlement);
   }
 
   /** Asks what still runs to stop, waits a moment, and gives back what does not. Returns how many were running. */
@@ -181,10 +172,7 @@ export class Dispatcher {
     const { unfinished } = lanes;
     if (unfinished === 0) return 0;
     for (const jobId of this.#running.keys()) lanes.cancel(jobId, givenBack);
-    const timer = Promise.withResolvers<void>();
-    const waiting = setTimeout(timer.resolve, waitMs);
-    await Promise.race([lanes.drained(), timer.promise]);
-    clearTimeout(waiting);
+    await within(lanes.drained(), waitMs);
     for (const jobId of this.#running.keys()) lanes.kill(jobId, givenBack);
     const stuck = [...this.#running.values()];
     this.#running.clear();
@@ -207,21 +195,18 @@ export class Dispatcher {
   /** Tasks that were revoked, by id: they do not begin, and those that run are ended where the value says so. */
   revoke(revoked: ReadonlyMap<string, boolean>): void {
     const gone = this.#drop(({ taskId }) => taskId !== undefined && revoked.has(taskId));
-    const settlements = gone.map((held) => ({ held, outcome: { kind: 'revoked', reason: 'revoked' } }) as const);
-    this.#parts.settler.add(settlements);
-    for (const settlement of settlements) this.#parts.log.settled(settlement);
-    for (const [taskId, terminate] of revoked) if (terminate) this.terminate(taskId);
+    this.#settle(gone.map((held) => ({ held, outcome: { kind: 'revoked', reason: 'revoked' } })));
+    for (const [taskId, terminate] of revoked) if (terminate) this.#terminate(taskId);
     this.wake();
   }
 
-  /** Ends a running task because it is revoked: whatever comes of it, REVOKED is its result. False where none runs. */
-  terminate(taskId: string): boolean {
-    const running = [...this.#running].filter(([, held]) => held.taskId === taskId);
-    for (const [id, held] of running) {
+  /** Ends a running task: whatever comes of it, REVOKED is its result. */
+  #terminate(taskId: string): void {
+    for (const [id, held] of this.#running) {
+      if (held.taskId !== taskId) continue;
       this.#terminated.add(held);
       this.#parts.lanes.end(id, new TaskRevokedError('terminated'));
     }
-    return running.length > 0;
   }
 
   /** Takes out messages that have not begun. */
@@ -245,7 +230,7 @@ export class Dispatcher {
   #lost(delivery: Delivery, error: LeaseLostError, stops: (held: Held) => boolean): void {
     const gone = this.#drop((held) => held.delivery === delivery);
     // The store will say that it is lost; only so is it forgotten everywhere.
-    this.#parts.settler.add(gone.map(release));
+    this.#giveBack(gone);
     for (const [id, held] of this.#running)
       if (held.delivery === delivery && stops(held)) this.#parts.lanes.cancel(id, error);
     this.wake();
@@ -300,8 +285,7 @@ export class Dispatcher {
       if (!held) return [];
       return [{ held, outcome: this.#terminated.has(held) ? terminated : outcome }];
     });
-    this.#parts.settler.add(settlements);
-    for (const settlement of settlements) this.#parts.log.settled(settlement);
+    this.#settle(settlements);
     for (const { held } of settlements) this.#quarantine.end(held);
     this.#start();
     this.wake();

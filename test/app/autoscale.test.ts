@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -69,19 +69,25 @@ describe('a worker that sets its concurrency by itself', () => {
         await shop.app.close();
         rmSync(folder, { recursive: true, force: true });
       });
-      const [long, ...short] = await shop.nap.applyMany([
-        [3_000],
-        ...Array.from({ length: 14 }, (): [number] => [250]),
-      ]);
+      const go = join(folder, 'go');
+      const last = join(folder, 'last');
+      const [long, ...short] = await shop.hold.applyMany([[last], ...Array.from({ length: 8 }, (): [string] => [go])]);
       await worker.start();
-      await until(() => worker.concurrency === 3);
-      const places = await Promise.all(short.map((result) => result.get({ timeout: 30 })));
-      expect(new Set(places).size).toBeGreaterThan(1);
-      await until(() => worker.concurrency === 1);
+      await until(() => worker.concurrency === 3, 40_000);
+      const holding = () =>
+        readFileSync(join(folder, 'notes'), 'utf8')
+          .split('\n')
+          .filter((line) => line.startsWith('holds'));
+      await until(() => new Set(holding()).size === 3, 40_000);
+      writeFileSync(go, '');
+      await Promise.all(short.map((result) => result.get({ timeout: 30 })));
+      expect(new Set(holding()).size).toBe(3);
+      await until(() => worker.concurrency === 1, 40_000);
+      writeFileSync(last, '');
       expect(await long?.get({ timeout: 10 })).toMatch(/^\d+ \d+$/);
       expect(await (await shop.nap.delay(1)).get({ timeout: 10 })).toMatch(/^\d+ \d+$/);
     },
-    60_000,
+    120_000,
   );
 });
 

@@ -128,6 +128,43 @@ describe('lovage worker', () => {
     }
   });
 
+  test.each(['threads', 'processes'])(
+    'an app that throws in %s only: the worker does not start, and says why',
+    async (pool) => {
+      const place = new Place();
+      const file = place.write(
+        'app.ts',
+        `import { Lovage } from 'lovage';
+       export default new Lovage('own');
+       if (Symbol.for('lovage.pool-child') in globalThis) throw new Error('no licence in children');`,
+      );
+      const { status, stderr } = await place.run(['-A', file, 'worker', '-P', pool, '-c', '2']);
+      expect(status).toBe(2);
+      expect(stderr).toMatch(
+        /error CONFIG: A child of the pool of \w+.*could not start: .*\n\nError: no licence in children\n/,
+      );
+    },
+  );
+
+  test('a signal while its threads and processes start ends it: status 0', async () => {
+    const place = new Place();
+    const file = place.write(
+      'app.ts',
+      `import { Lovage } from 'lovage';
+       export default new Lovage('own');
+       if (Symbol.for('lovage.pool-child') in globalThis) {
+         console.log('child loads');
+         await new Promise((resolve) => setTimeout(resolve, 2_000));
+       }`,
+    );
+    const worker = place.start(['-A', file, 'worker', '-P', 'processes', '-c', '2']);
+    await worker.says('child loads');
+    worker.process.kill('SIGTERM');
+    const { status, stderr } = await worker.end();
+    expect(stderr).toContain('is stopping: warm shutdown (SIGTERM)');
+    expect(status).toBe(0);
+  });
+
   test('needs an app', async () => {
     const { status, stderr } = await new Place().run(['worker']);
     expect(status).toBe(2);

@@ -1,5 +1,5 @@
 /** The application whose tasks run in threads and processes. Its places come from the environment, for children too. */
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { threadId } from 'node:worker_threads';
 import { Lovage, SoftTimeLimitExceeded } from '../../src/index.ts';
@@ -89,6 +89,13 @@ export const nap = app.task('pool.nap', { pool }, async (ms: number) => {
 export const say = app.task('pool.say', { pool }, (text: string) => {
   console.log(text);
   return text;
+});
+
+/** Tells the same, once a file is there. */
+export const hold = app.task('pool.hold', { pool }, async (file: string) => {
+  note(`holds ${place()}`);
+  while (!existsSync(file)) await sleep(20);
+  return place();
 });
 
 /** The process and the thread. */

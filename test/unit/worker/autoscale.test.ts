@@ -29,7 +29,8 @@ class Clock {
     for (let i = 0; i < seconds; i += 1) {
       this.#at += 1000;
       const seen = { at: this.#at, slots: this.slots, busy: 0, waiting: 0, ...look };
-      const step = rescale(this.#history, { ...seen, busy: Math.min(seen.busy, this.slots) }, this.#range, keepAliveMs);
+      const busy = Math.min(seen.busy, this.slots);
+      const step = rescale(this.#history, { needed: busy, ...seen, busy }, this.#range, keepAliveMs);
       this.#history = step.history;
       if (step.slots !== this.slots) expect(step.reason).toMatch(/\w/);
       this.slots = step.slots;
@@ -68,6 +69,12 @@ describe('how many slots a worker has', () => {
     }
     expect(clock.slots).toBe(7);
     expect(clock.pass(40, { busy: 2 })).toEqual([7, 2]);
+  });
+
+  test('a slot whose thread or process is still starting is kept for the task that waits for it, and none is added', () => {
+    const clock = new Clock([10, 1]);
+    clock.pass(1, much);
+    expect(clock.pass(90, { busy: 1, needed: 2, waiting: 1000 })).toEqual([2]);
   });
 
   test('it grows again as soon as messages wait', () => {
