@@ -124,8 +124,8 @@ class SqsBroker implements Broker {
     return (await this.#opening.get()).stock.list();
   }
 
-  async countMany(queues: readonly string[]): Promise<(QueueDepth | undefined)[]> {
-    return (await this.#opening.get()).stock.count(queues);
+  async countMany(queues: readonly string[], { readyOnly = false } = {}): Promise<(QueueDepth | undefined)[]> {
+    return (await this.#opening.get()).stock.count(queues, readyOnly);
   }
 
   async purge(queue: string): Promise<number> {
