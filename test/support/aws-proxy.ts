@@ -49,6 +49,8 @@ export class AwsProxy implements AsyncDisposable {
   readonly counts = new Map<string, number>();
   /** Faults so far. */
   faults = 0;
+  /** The last requests, as they came. */
+  readonly sent: { readonly action: string; readonly body: string }[] = [];
   readonly #target: number;
   readonly #server: Server;
   #rules: Rule[] = [];
@@ -108,6 +110,8 @@ export class AwsProxy implements AsyncDisposable {
     const action = typeof target === 'string' ? target.slice(target.lastIndexOf('.') + 1) : (incoming.method ?? '');
     this.counts.set(action, this.count(action) + 1);
     let body = Buffer.concat(await incoming.toArray());
+    this.sent.push({ action, body: body.toString() });
+    if (this.sent.length > 100) this.sent.shift();
     const fault = this.#fault(action);
     if (fault) this.faults += 1;
     let failed: object[] = [];
