@@ -24,6 +24,14 @@ export interface BrokerFeatures {
   readonly shared: boolean;
   /** `Delivery.attempt` counts deliveries, also over crashes. */
   readonly attempts: boolean;
+  /** A release counts as a delivery: `attempt` may be too high, never too low. */
+  readonly countsReleases: boolean;
+  /** Delays and leases are rounded up to a multiple of this. */
+  readonly stepMs: number;
+  /** Messages need a `groupKey`; those of one group come in the order of publishing, one at a time. */
+  readonly groups: boolean;
+  /** Counts come late and roughly, and a purge takes messages that are held, too. */
+  readonly approximate: boolean;
 }
 
 /** A queue to create if it is missing. */
@@ -37,6 +45,8 @@ export interface Outgoing {
   readonly message: WireMessage;
   /** Keep it back for so long. At most `features.maxDelayMs`. */
   readonly delayMs?: number;
+  /** Messages of one key come one after the other, where the queue keeps such an order. */
+  readonly groupKey?: string;
 }
 
 /** The part of a delivery that identifies it to the store, from any connection, thread or process. */
@@ -51,6 +61,10 @@ export interface Delivery extends Lease {
   readonly message: WireMessage;
   /** Deliveries so far including this one, from 1; 0 where the store does not know. A release does not count. */
   readonly attempt: number;
+  /** The key of its group, where it is in one. */
+  readonly groupKey?: string;
+  /** It has a place in an order that a new message would not have: a retry is a release with a delay, where it is. */
+  readonly ordered?: boolean;
 }
 
 /** How many messages a queue holds, by what they are waiting for. */
@@ -95,8 +109,8 @@ export interface Broker extends Service, Partial<Diagnosable> {
   extendMany(leases: readonly Lease[], leaseMs: number): Promise<ItemFailure[]>;
   /** Queues that are declared or hold messages. */
   listQueues(): Promise<string[]>;
-  /** `undefined` for a queue that does not exist. */
-  countMany(queues: readonly string[]): Promise<(QueueDepth | undefined)[]>;
+  /** `undefined` for a queue that does not exist. `readyOnly`: the other numbers may be 0, where each would be one more question. */
+  countMany(queues: readonly string[], options?: { readyOnly?: boolean }): Promise<(QueueDepth | undefined)[]>;
   /** Drops ready and delayed messages, not leased ones. Returns how many. */
   purge(queue: string): Promise<number>;
 }
