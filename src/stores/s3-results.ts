@@ -1,7 +1,7 @@
 import type { ResultRecord } from '../contracts/backend.ts';
 import type { ItemFailure } from '../contracts/common.ts';
 import { MessageTooLargeError, StoreError } from '../errors.ts';
-import { inParallel } from '../util/parallel.ts';
+import { inParallel } from '../util/in-parallel.ts';
 import { asDocument, mayReplace, stateOf, toRecord } from './result-documents.ts';
 import type { S3Bucket, WriteCondition } from './s3-bucket.ts';
 import { storeEach } from './store-each.ts';
