@@ -10,8 +10,11 @@ export function openS3Large({
 }: DynamodbLocation): (BlobStore & { setup: StoreSetup }) | undefined {
   if (largeResults === 'table') return undefined;
   const { keys, region } = address;
+  // Not the whole object: the SDK leaves notes of its own in it.
+  const { accessKeyId, secretAccessKey, sessionToken } = keys ?? {};
   return s3Blobs(largeResults, {
-    ...keys,
-    ...(!/[?&]region=/.test(largeResults) && region !== undefined && { region }),
+    ...(accessKeyId !== undefined && { accessKeyId, secretAccessKey }),
+    ...(sessionToken !== undefined && { sessionToken }),
+    ...(region !== undefined && !/[?&]region=/.test(largeResults) && { region }),
   });
 }

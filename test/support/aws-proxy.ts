@@ -22,7 +22,9 @@ export type Fault =
       readonly code: string;
       readonly senderFault?: boolean;
       readonly message?: string;
-    };
+    }
+  /** A batch of DynamoDB: so many of its first items are done, the others are left over. */
+  | { readonly doOnly: number };
 
 interface Rule {
   readonly action: string;
@@ -124,7 +126,11 @@ export class AwsProxy implements AsyncDisposable {
       failed = split.failed;
       if (split.isEmpty) return respond(answer, 200, { Successful: [], Failed: failed });
     }
+    let left: string | undefined;
+    if (fault && 'doOnly' in fault) ({ body, left } = splitItems(body, fault.doOnly));
     this.#forward(incoming, body, answer, (reply) => {
+      if (left !== undefined)
+        return Buffer.from(reply.toString().replace(/"Unprocessed(\w+)":\{\}/, `"Unprocessed$1":${left}`));
       if (fault && 'lose' in fault) {
         incoming.socket.destroy();
         return undefined;
@@ -189,6 +195,21 @@ function splitBatch(body: Buffer, fault: Extract<Fault, { entries: unknown }>) {
     Message: message,
   }));
   return { body: Buffer.from(JSON.stringify({ ...batch, Entries: kept })), failed, isEmpty: kept.length === 0 };
+}
+
+/** The first items of a BatchGetItem or BatchWriteItem, and the others as they are given back. */
+function splitItems(body: Buffer, count: number) {
+  const { RequestItems, ...others } = JSON.parse(body.toString());
+  const [[table, asked]] = Object.entries<{ Keys?: object[] } | object[]>(RequestItems) as [
+    [string, { Keys?: object[] } | object[]],
+  ];
+  const pick = (from: number, to?: number) => ({
+    [table]: Array.isArray(asked) ? asked.slice(from, to) : { ...asked, Keys: asked.Keys?.slice(from, to) },
+  });
+  return {
+    body: Buffer.from(JSON.stringify({ ...others, RequestItems: pick(0, count) })),
+    left: JSON.stringify(pick(count)),
+  };
 }
 
 function withFailed(reply: Buffer, failed: readonly object[]): Buffer {
