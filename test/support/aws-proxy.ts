@@ -119,7 +119,7 @@ export class AwsProxy implements AsyncDisposable {
     let failed: object[] = [];
     if (fault && 'silence' in fault) return;
     if (fault && 'cut' in fault) return void incoming.socket.destroy();
-    if (fault && 'error' in fault) return this.#refuse(answer, fault);
+    if (fault && 'error' in fault) return target === undefined ? refuseXml(answer, fault) : this.#refuse(answer, fault);
     if (fault && 'entries' in fault) {
       const split = splitBatch(body, fault);
       body = split.body;
@@ -127,7 +127,12 @@ export class AwsProxy implements AsyncDisposable {
       if (split.isEmpty) return respond(answer, 200, { Successful: [], Failed: failed });
     }
     let left: string | undefined;
-    if (fault && 'doOnly' in fault) ({ body, left } = splitItems(body, fault.doOnly));
+    if (fault && 'doOnly' in fault) {
+      ({ body, left } = splitItems(body, fault.doOnly));
+      const all = JSON.parse(left);
+      if (fault.doOnly === 0)
+        return respond(answer, 200, { Responses: {}, UnprocessedKeys: all, UnprocessedItems: all });
+    }
     this.#forward(incoming, body, answer, (reply) => {
       if (left !== undefined)
         return Buffer.from(reply.toString().replace(/"Unprocessed(\w+)":\{\}/, `"Unprocessed$1":${left}`));
@@ -173,6 +178,15 @@ export class AwsProxy implements AsyncDisposable {
     // As a service that does not notice: what was asked for goes on when nobody waits any more.
     onward.end(body);
   }
+}
+
+/** As S3 does it. */
+function refuseXml(
+  answer: ServerResponse,
+  { error, message = error, status = 400 }: Extract<Fault, { error: string }>,
+): void {
+  answer.writeHead(status, { 'content-type': 'application/xml' });
+  answer.end(`<?xml version="1.0"?><Error><Code>${error}</Code><Message>${message}</Message></Error>`);
 }
 
 function respond(answer: ServerResponse, status: number, body: object): void {
