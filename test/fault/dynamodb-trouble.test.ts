@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   table = await shop.table();
-  backend = await shop.backend(table, { requestTimeout: 1 });
+  backend = await shop.backend(table, { requestTimeout: 1, cleanKeys: false });
   shop.proxy.reset();
 });
 afterEach(() => shop.proxy.heal());
@@ -112,7 +112,7 @@ describe('a batch of which DynamoDB leaves something over', () => {
     shop.proxy.reset();
     shop.proxy.fail('BatchGetItem', { doOnly: 0 });
     await expect(backend.fetchMany(['t1', 't2'])).rejects.toThrow('throttled');
-    expect(shop.proxy.count('BatchGetItem')).toBeLessThanOrEqual(1);
+    expect(shop.proxy.count('BatchGetItem')).toBe(1);
   });
 });
 

@@ -131,6 +131,15 @@ describe('results of Celery in DynamoDB', () => {
   });
 });
 
+test('an id that is too long for a key fails alone, and is not there for who asks', async () => {
+  const long = 'x'.repeat(3000);
+  const failures = await backend.storeMany([record('a', 'SUCCESS'), record(long, 'SUCCESS'), record('b', 'SUCCESS')]);
+  expect(failures.map(({ index }) => index)).toEqual([1]);
+  const got = await backend.fetchMany(['a', long, 'b']);
+  expect(got.map((one) => one?.state)).toEqual(['SUCCESS', undefined, 'SUCCESS']);
+  await backend.forgetMany([long, 'a']);
+});
+
 describe('a result costs', () => {
   test('one write, whatever is in its way of states, and nothing else', async () => {
     const records = Array.from({ length: 200 }, (_, i) => record(`t${i}`, 'SUCCESS'));
@@ -141,11 +150,11 @@ describe('a result costs', () => {
     expect(Object.fromEntries(shop.proxy.counts)).toEqual({ PutItem: 1 });
   });
 
-  test('a hundredth of a request where a hundred are fetched', async () => {
+  test('two hundredths of a request where a hundred are fetched: under either key', async () => {
     await backend.storeMany(Array.from({ length: 200 }, (_, i) => record(`t${i}`, 'SUCCESS')));
     shop.proxy.reset();
     await backend.fetchMany(Array.from({ length: 200 }, (_, i) => `t${i}`));
-    expect(Object.fromEntries(shop.proxy.counts)).toEqual({ BatchGetItem: 2 });
+    expect(Object.fromEntries(shop.proxy.counts)).toEqual({ BatchGetItem: 4 });
   });
 });
 
