@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { GetItemCommand, PutItemCommand, ScanCommand, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
+import { zstdCompressSync } from 'node:zlib';
+import { GetItemCommand, PutItemCommand, ScanCommand } from '@aws-sdk/client-dynamodb';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { ResultBackend } from '../../../src/contracts/backend.ts';
 import { MessageTooLargeError } from '../../../src/errors.ts';
@@ -177,18 +178,19 @@ describe('a result that is too large for an item', () => {
     expect(Items.filter(({ ttl }) => ttl === undefined)).toEqual([]);
   });
 
-  test('and is damaged fails whoever reads it, and says so', async () => {
+  test.each([
+    ['damaged', '#1', randomBytes(100), undefined],
+    ["somebody else's", '#0', zstdCompressSync(Buffer.from(text(record('large', 'SUCCESS', 'other')))), '1'],
+    ['incomplete', '#0', randomBytes(100), '9'],
+  ])('and is %s fails whoever reads it, and says so', async (_, place, bytes, count) => {
     await backend.storeMany([record('large', 'SUCCESS', data), record('small', 'SUCCESS')]);
     const name = (await item(python('large')))?.blob?.M?.key?.S;
-    await shop.raw.send(
-      new UpdateItemCommand({
-        TableName: table,
-        Key: { id: { S: `lovage-blob-${name}#1` } },
-        UpdateExpression: 'SET #d = :d',
-        ExpressionAttributeNames: { '#d': 'data' },
-        ExpressionAttributeValues: { ':d': { B: randomBytes(100) } },
-      }),
-    );
+    const Item = {
+      id: { S: `lovage-blob-${name}${place}` },
+      data: { B: bytes },
+      ...(count && { count: { N: count } }),
+    };
+    await shop.raw.send(new PutItemCommand({ TableName: table, Item }));
     const [large, small] = await backend.fetchMany(['large', 'small']);
     const { state, result } = decodeResult(text(large), { serializer: 'json' });
     expect({ state, result }).toMatchObject({ state: 'FAILURE', result: { exc_type: 'StoreCorruptError' } });
