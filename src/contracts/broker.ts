@@ -1,6 +1,8 @@
 import type { WireMessage } from '../wire/message.ts';
 import type { Bus } from './bus.ts';
 import type { ItemFailure, Recipe, Service } from './common.ts';
+import type { Diagnosable } from './diagnosis.ts';
+import type { StoreSetup } from './setup.ts';
 
 /** What a store can do. The core and the conformance suite ask; nobody checks a driver's name. */
 export interface BrokerFeatures {
@@ -85,7 +87,7 @@ export interface ConsumeOptions {
  * Where messages wait. A driver makes one attempt and tells the truth; retrying, logging and metrics belong to the core.
  * All methods may reject with a {@link StoreError}; hot ones take arrays and return what failed, item by item.
  */
-export interface Broker extends Service {
+export interface Broker extends Service, Partial<Diagnosable> {
   /** The URL scheme, such as `sqlite`. */
   readonly name: string;
   /** The URL with secrets masked, for banners and logs. */
@@ -96,6 +98,8 @@ export interface Broker extends Service {
   readonly deadLetters: DeadLetters;
   /** Present where another thread or process can open the same store. */
   readonly recipe?: Recipe;
+  /** Present where something has to be created, or allowed, before the first use. */
+  readonly setup?: StoreSetup;
 
   declareMany(queues: readonly QueueSpec[]): Promise<void>;
   /** Resolves once the store has the messages for good. */
