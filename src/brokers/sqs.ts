@@ -69,7 +69,7 @@ class SqsBroker implements Broker {
     this.features = {
       maxDelayMs: Number.POSITIVE_INFINITY,
       leaseMs: location.leaseMs,
-      priority: false,
+      priority: location.options.prioritySteps !== undefined,
       ordering: false,
       maxBatch: MAX_BATCH,
       maxMessageBytes: payloads ? MAX_STORED_BYTES : MAX_BODY_BYTES,
@@ -99,7 +99,8 @@ class SqsBroker implements Broker {
 
   async declareMany(queues: readonly QueueSpec[]): Promise<void> {
     const { queues: known } = await this.#opening.get();
-    const found = await Promise.allSettled(queues.map(({ name }) => known.get(name)));
+    const names = queues.flatMap(({ name }) => known.steps(name).map(({ at }) => at));
+    const found = await Promise.allSettled(names.map((name) => known.get(name)));
     // One that is not there must not keep the others from being served; whoever uses it is told.
     const failed = found.filter((one) => one.status === 'rejected');
     if (failed[0] && failed.length === found.length) throw failed[0].reason;
