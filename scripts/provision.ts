@@ -30,6 +30,12 @@ const boto3: Need = {
   packages: ['python3-boto3'],
 };
 
+const celeryOnSqs: Need = {
+  name: "Python's clients of SQS",
+  check: ['/usr/bin/python3', '-c', 'import boto3, pycurl'],
+  packages: ['python3-boto3', 'python3-pycurl'],
+};
+
 export interface Lane {
   readonly name: string;
   /** Its test files. */
@@ -57,6 +63,7 @@ export const lanes: readonly Lane[] = [
     needs: [redis, celery, boto3],
   },
   { name: 'interop', files: ['test/interop/**', 'test/fault/redis-ordeal.test.ts'], needs: [redis, celery] },
+  { name: 'interop on SQS', files: ['test/interop/sqs*.test.ts'], needs: [redis, celery, celeryOnSqs] },
 ];
 
 /** A lane that cannot run here. */

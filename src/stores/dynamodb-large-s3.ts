@@ -10,11 +10,8 @@ export function openS3Large({
 }: DynamodbLocation): (BlobStore & { setup: StoreSetup }) | undefined {
   if (largeResults === 'table') return undefined;
   const { keys, region } = address;
-  // Not the whole object: the SDK leaves notes of its own in it.
-  const { accessKeyId, secretAccessKey, sessionToken } = keys ?? {};
   return s3Blobs(largeResults, {
-    ...(accessKeyId !== undefined && { accessKeyId, secretAccessKey }),
-    ...(sessionToken !== undefined && { sessionToken }),
+    ...keys,
     ...(region !== undefined && !/[?&]region=/.test(largeResults) && { region }),
   });
 }
