@@ -119,7 +119,7 @@ export async function assemble(needs: AssemblyNeeds): Promise<Assembly> {
       counts.received += deliveries.length;
       return dispatcher.take(deliveries);
     },
-    ask: () => broker.countMany(queues),
+    ask: () => broker.countMany(queues, { readyOnly: true }),
     onLost: (error) => happen({ kind: 'lost', error }),
     onBack: () => happen({ kind: 'back' }),
   });
@@ -186,7 +186,7 @@ function autoscaler(
     pool: lanes.main,
     held: () => dispatcher.waiting,
     async ask() {
-      const depths = await broker.countMany(setup.queues);
+      const depths = await broker.countMany(setup.queues, { readyOnly: true });
       return depths.reduce((sum, depth) => sum + (depth?.ready ?? 0), 0);
     },
     resize(slots) {

@@ -47,7 +47,8 @@ export class Quarantine {
   }
 
   #isSuspect({ delivery, definition }: Held): boolean {
-    const limit = deliveryLimit(definition, this.#app.config);
-    return delivery.attempt > 1 && delivery.attempt >= Math.min(suspectAttempt, limit);
+    const limit = deliveryLimit(definition, this.#app.config, delivery);
+    // Where retries are deliveries, many of them are no sign of a crash.
+    return delivery.attempt > 1 && delivery.attempt >= (delivery.ordered ? limit : Math.min(suspectAttempt, limit));
   }
 }

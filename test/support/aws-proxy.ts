@@ -22,7 +22,9 @@ export type Fault =
       readonly code: string;
       readonly senderFault?: boolean;
       readonly message?: string;
-    };
+    }
+  /** A batch of DynamoDB: so many of its first items are done, the others are left over. */
+  | { readonly doOnly: number };
 
 interface Rule {
   readonly action: string;
@@ -49,6 +51,8 @@ export class AwsProxy implements AsyncDisposable {
   readonly counts = new Map<string, number>();
   /** Faults so far. */
   faults = 0;
+  /** The last requests, as they came. */
+  readonly sent: { readonly action: string; readonly body: string }[] = [];
   readonly #target: number;
   readonly #server: Server;
   #rules: Rule[] = [];
@@ -108,19 +112,30 @@ export class AwsProxy implements AsyncDisposable {
     const action = typeof target === 'string' ? target.slice(target.lastIndexOf('.') + 1) : (incoming.method ?? '');
     this.counts.set(action, this.count(action) + 1);
     let body = Buffer.concat(await incoming.toArray());
+    this.sent.push({ action, body: body.toString() });
+    if (this.sent.length > 100) this.sent.shift();
     const fault = this.#fault(action);
     if (fault) this.faults += 1;
     let failed: object[] = [];
     if (fault && 'silence' in fault) return;
     if (fault && 'cut' in fault) return void incoming.socket.destroy();
-    if (fault && 'error' in fault) return this.#refuse(answer, fault);
+    if (fault && 'error' in fault) return target === undefined ? refuseXml(answer, fault) : this.#refuse(answer, fault);
     if (fault && 'entries' in fault) {
       const split = splitBatch(body, fault);
       body = split.body;
       failed = split.failed;
       if (split.isEmpty) return respond(answer, 200, { Successful: [], Failed: failed });
     }
+    let left: string | undefined;
+    if (fault && 'doOnly' in fault) {
+      ({ body, left } = splitItems(body, fault.doOnly));
+      const all = JSON.parse(left);
+      if (fault.doOnly === 0)
+        return respond(answer, 200, { Responses: {}, UnprocessedKeys: all, UnprocessedItems: all });
+    }
     this.#forward(incoming, body, answer, (reply) => {
+      if (left !== undefined)
+        return Buffer.from(reply.toString().replace(/"Unprocessed(\w+)":\{\}/, `"Unprocessed$1":${left}`));
       if (fault && 'lose' in fault) {
         incoming.socket.destroy();
         return undefined;
@@ -165,6 +180,15 @@ export class AwsProxy implements AsyncDisposable {
   }
 }
 
+/** As S3 does it. */
+function refuseXml(
+  answer: ServerResponse,
+  { error, message = error, status = 400 }: Extract<Fault, { error: string }>,
+): void {
+  answer.writeHead(status, { 'content-type': 'application/xml' });
+  answer.end(`<?xml version="1.0"?><Error><Code>${error}</Code><Message>${message}</Message></Error>`);
+}
+
 function respond(answer: ServerResponse, status: number, body: object): void {
   const text = JSON.stringify(body);
   answer.writeHead(status, { 'content-type': 'application/x-amz-json-1.0', 'content-length': Buffer.byteLength(text) });
@@ -174,15 +198,32 @@ function respond(answer: ServerResponse, status: number, body: object): void {
 function splitBatch(body: Buffer, fault: Extract<Fault, { entries: unknown }>) {
   const batch: Batch = JSON.parse(body.toString());
   const { Entries = [] } = batch;
-  const kept = Entries.filter((_, i) => !fault.entries(i));
+  // Asked once for each: the answer may be a matter of chance.
+  const fails = Entries.map((_, i) => fault.entries(i));
+  const kept = Entries.filter((_, i) => !fails[i]);
   const { code, senderFault = false, message = code } = fault;
-  const failed = Entries.filter((_, i) => fault.entries(i)).map(({ Id }) => ({
+  const failed = Entries.filter((_, i) => fails[i]).map(({ Id }) => ({
     Id,
     SenderFault: senderFault,
     Code: code,
     Message: message,
   }));
   return { body: Buffer.from(JSON.stringify({ ...batch, Entries: kept })), failed, isEmpty: kept.length === 0 };
+}
+
+/** The first items of a BatchGetItem or BatchWriteItem, and the others as they are given back. */
+function splitItems(body: Buffer, count: number) {
+  const { RequestItems, ...others } = JSON.parse(body.toString());
+  const [[table, asked]] = Object.entries<{ Keys?: object[] } | object[]>(RequestItems) as [
+    [string, { Keys?: object[] } | object[]],
+  ];
+  const pick = (from: number, to?: number) => ({
+    [table]: Array.isArray(asked) ? asked.slice(from, to) : { ...asked, Keys: asked.Keys?.slice(from, to) },
+  });
+  return {
+    body: Buffer.from(JSON.stringify({ ...others, RequestItems: pick(0, count) })),
+    left: JSON.stringify(pick(count)),
+  };
 }
 
 function withFailed(reply: Buffer, failed: readonly object[]): Buffer {
