@@ -276,7 +276,7 @@ export const configTable = {
   workerBursts: option({
     kind: kinds.flag,
     default: true,
-    doc: 'Take tasks that end at once in bursts of up to five times the slots; what is left over when one does not end at once goes back. `false`: never more than there are slots for.',
+    doc: 'Take tasks that end at once in bursts of up to five times the slots; what is left over when one does not end at once goes back. With threads and processes: hold one task more for each while tasks take less than 0.1 s. `false`: never more than there are slots for.',
   }),
   workerPool: option({
     kind: kinds.oneOf('async', 'threads', 'processes', 'solo'),

@@ -4,6 +4,7 @@ import type { PoolOutcome } from '../contracts/pool.ts';
 import { type LeaseLostError, TaskRevokedError, WorkerShutdownError } from '../errors.ts';
 import { Bell } from '../util/bell.ts';
 import { within } from '../util/within.ts';
+import { Ahead } from './ahead.ts';
 import { Burst } from './burst.ts';
 import { EarlyAcks } from './early-acks.ts';
 import type { Gates } from './gates/gates.ts';
@@ -33,6 +34,7 @@ export class Dispatcher {
   readonly #parts: DispatcherParts;
   readonly #multiplier: number;
   readonly #burst: Burst;
+  readonly #ahead: Ahead;
   /** Deliveries that are being read. */
   #arriving = 0;
   /** The end of what arrived last: batches begin in the order in which they came. */
@@ -51,7 +53,10 @@ export class Dispatcher {
   /** `multiplier` times as many messages are held as the main lane has slots. */
   constructor(parts: DispatcherParts, multiplier: number) {
     this.#parts = parts;
-    this.#burst = new Burst(parts.app.config.workerBursts);
+    const { workerBursts } = parts.app.config;
+    this.#burst = new Burst(workerBursts);
+    const hasChildren = parts.lanes.main.features.isolation !== 'none';
+    this.#ahead = new Ahead(workerBursts && hasChildren, () => this.#trim());
     this.#multiplier = multiplier;
     this.#earlyAcks = new EarlyAcks(parts.settler);
     this.#quarantine = new Quarantine(parts.app, () => this.wake());
@@ -73,8 +78,10 @@ export class Dispatcher {
     this.wake();
   }
 
+  /** How many messages may be held, those that run included. */
   get #capacity(): number {
-    return this.#parts.lanes.main.slots * this.#multiplier;
+    const { slots } = this.#parts.lanes.main;
+    return slots * this.#multiplier + this.#ahead.size(slots);
   }
 
   /** How many more messages may come. In a burst, one batch is fetched while the one before it is read and run. */
@@ -124,8 +131,9 @@ export class Dispatcher {
     const { settler, lanes, log } = this.#parts;
     this.#settle(settled);
     const { alone, others } = this.#quarantine.split(runs);
-    if (others.length > 0) {
-      this.#giveBack(others);
+    const beside = this.#quarantine.isOn ? [...others, ...this.#waiting.splice(0)] : others;
+    if (beside.length > 0) {
+      this.#giveBack(beside);
       // They must be back in their queue, uncounted, before the suspect begins.
       await settler.drained();
     }
@@ -143,7 +151,13 @@ export class Dispatcher {
   #adapt(wholeBatch: boolean): void {
     const { slots } = this.#parts.lanes.main;
     this.#burst.adapt(wholeBatch && this.#unfinished === 0 && performance.now() < this.#turnEnds, slots);
-    if (this.#burst.size === 0) this.#giveBack(this.#waiting.splice(this.#capacity - slots));
+    if (this.#burst.size === 0) this.#trim();
+  }
+
+  /** Gives back what waits beyond the capacity. */
+  #trim(): void {
+    this.#giveBack(this.#waiting.splice(Math.max(0, this.#capacity - this.#parts.lanes.main.slots)));
+    this.wake();
   }
 
   /** From now on nothing begins; what has not begun is given back. Resolves when the pools have all that will run. */
@@ -151,6 +165,7 @@ export class Dispatcher {
     this.#closed = true;
     await this.#begun;
     this.#giveBack(this.#drop(() => true));
+    this.#ahead.watch(false);
     await this.#earlyAcks.settled();
     // What is acked cannot go back: it keeps its turn.
     const ids = [...this.#running].flatMap(([id, held]) => (held.acked ? [] : [id]));
@@ -247,6 +262,9 @@ export class Dispatcher {
       return;
     }
     const next = this.#waiting.splice(0, Math.max(0, this.#parts.lanes.main.free - this.#earlyAcks.count));
+    this.#ahead.watch(this.#waiting.length > 0);
+    const now = performance.now();
+    for (const held of next) held.beganAt = now;
     if (next.length > 0) this.#run(next);
   }
 
@@ -283,6 +301,7 @@ export class Dispatcher {
       this.#running.delete(job.id);
       // None where it was given back already.
       if (!held) return [];
+      if (held.beganAt !== undefined) this.#ahead.ended(performance.now() - held.beganAt);
       return [{ held, outcome: this.#terminated.has(held) ? terminated : outcome }];
     });
     this.#settle(settlements);

@@ -91,6 +91,8 @@ export interface Held {
   /** Acked before its run; its lease is over. */
   acked: boolean;
   readonly receivedAt: number;
+  /** When it got a slot of the main lane, by `performance.now()`. */
+  beganAt?: number;
   readonly claims?: HeldClaims;
 }
 

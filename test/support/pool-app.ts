@@ -16,6 +16,7 @@ export const app = new Lovage('pools', {
   errors: [ShopError],
   taskMaxDeliveries: 3,
   workerShutdownTimeout: 5,
+  workerBursts: process.env.TEST_BURSTS !== 'false',
   workerChildren: process.env.TEST_CHILDREN ? Number(process.env.TEST_CHILDREN) : undefined,
 });
 
