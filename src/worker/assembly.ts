@@ -45,9 +45,8 @@ export async function assemble(needs: AssemblyNeeds): Promise<Assembly> {
   const { app, setup, counts, happen, signal } = needs;
   const { hostname, queues } = setup;
   const { logger } = app;
-  const { broker, publisher, results } = await firstConnection(app, signal);
+  const { broker, publisher, results } = await firstConnection(app, queues, signal);
   const { leaseMs } = broker.features;
-  await broker.declareMany(queues.map((name) => ({ name })));
   const leases = new LeaseKeeper({
     broker,
     leaseMs,

@@ -9,18 +9,25 @@ import { sleep } from '../util/sleep.ts';
 const tellAfterMs = 1_000;
 
 /**
- * Opens an application's connections for a worker. One try waits for a server as long as its driver says (10 s on Redis);
- * with `brokerConnectionRetryOnStartup` more follow. Says what it waits for when that takes a while.
+ * Opens an application's connections for a worker, and declares its queues. One try waits for a server as long as its
+ * driver says (10 s on Redis); with `brokerConnectionRetryOnStartup` more follow. Says what it waits for when that takes a
+ * while.
  * @throws StoreError when no try succeeded, ConfigError, and the reason of `signal` when that aborts
  */
-export async function firstConnection(app: LovageApp, signal?: AbortSignal): Promise<Running> {
+export async function firstConnection(
+  app: LovageApp,
+  queues: readonly string[],
+  signal?: AbortSignal,
+): Promise<Running> {
   const { logger, config } = app;
   const telling = setTimeout(() => logger.warn({}, `waiting for ${placesOf(app)}`), tellAfterMs);
   const tries = config.brokerConnectionRetryOnStartup ? retryLimit(config) : 0;
   try {
     for (let failures = 0; ; failures += 1) {
       try {
-        return await unlessAborted(app.connections(), signal);
+        const running = await unlessAborted(app.connections(), signal);
+        await unlessAborted(running.broker.declareMany(queues.map((name) => ({ name }))), signal);
+        return running;
       } catch (error) {
         if (signal?.aborted || failures >= tries || !isPassing(error as Error)) throw error;
         logger.warn({ tries: failures + 1 }, `${(error as Error).message}; trying again`);
