@@ -10,10 +10,16 @@ import type {
   QueueSpec,
 } from '../contracts/broker.ts';
 import type { ItemFailure, Recipe } from '../contracts/common.ts';
+import type { Diagnosis } from '../contracts/diagnosis.ts';
+import type { LookThrough } from '../contracts/moving.ts';
+import type { StoreNeeds, StoreSetup } from '../contracts/setup.ts';
 import { openSqs, type SqsApi } from '../stores/sqs-api.ts';
 import { SqsConsumer } from '../stores/sqs-consumer.ts';
 import { SqsDeadLetters } from '../stores/sqs-dead-letters.ts';
+import { diagnoseSqs } from '../stores/sqs-diagnosis.ts';
 import { SqsLeases } from '../stores/sqs-leases.ts';
+import { sqsLookThrough } from '../stores/sqs-look.ts';
+import { sqsSetup } from '../stores/sqs-provision.ts';
 import { MAX_BODY_BYTES, SqsPublishing } from '../stores/sqs-publishing.ts';
 import { SqsQueues } from '../stores/sqs-queues.ts';
 import { SqsStock } from '../stores/sqs-stock.ts';
@@ -40,6 +46,7 @@ interface Opened {
   readonly leases: SqsLeases;
   readonly stock: SqsStock;
   readonly letters: SqsDeadLetters;
+  readonly lookThrough: LookThrough;
   readonly consumers: Set<SqsConsumer>;
 }
 
@@ -48,18 +55,21 @@ class SqsBroker implements Broker {
   readonly url: string;
   readonly features: BrokerFeatures;
   readonly recipe: Recipe;
+  readonly setup: StoreSetup;
   readonly deadLetters: DeadLetters = {
     list: async (options) => (await this.#opening.get()).letters.list(options),
     getMany: async (ids) => (await this.#opening.get()).letters.getMany(ids),
     retryMany: async (ids) => (await this.#opening.get()).letters.retryMany(ids),
     dropMany: async (ids) => (await this.#opening.get()).letters.dropMany(ids),
   };
+  readonly lookThrough: LookThrough = async (...args) => (await this.#opening.get()).lookThrough(...args);
   readonly #location: SqsLocation;
   readonly #opening: Opening<Opened>;
 
   constructor(location: SqsLocation, recipe: Recipe) {
     this.url = location.url;
     this.recipe = recipe;
+    this.setup = sqsSetup(location);
     this.#location = location;
     this.#opening = new Opening(`the broker ${location.url}`, () => open(location));
     this.features = {
@@ -90,6 +100,10 @@ class SqsBroker implements Broker {
     await opened.queues.close();
     opened.api.close();
     for (const one of closed) if (one.status === 'rejected') throw one.reason;
+  }
+
+  diagnose(needs: StoreNeeds): Promise<Diagnosis> {
+    return diagnoseSqs(this.#location, needs);
   }
 
   async declareMany(queues: readonly QueueSpec[]): Promise<void> {
@@ -144,6 +158,7 @@ async function open(location: SqsLocation): Promise<Opened> {
     leases: new SqsLeases(queues, api),
     stock,
     letters: new SqsDeadLetters(queues, stock),
+    lookThrough: sqsLookThrough(queues),
     consumers: new Set(),
   };
 }

@@ -128,12 +128,13 @@ class Migration {
 
   /** Decides about messages that may have arrived. */
   async #decide(entries: readonly Entry[]): Promise<void> {
-    const { to, signal, resend = false, onNote = () => {} } = this.#options;
+    const { to, signal, leaseMs = LEASE_MS, resend = false, onNote = () => {} } = this.#options;
     for (const [queue, some] of Map.groupBy(entries, (entry) => entry.queue)) {
       if (resend) {
         this.#journal.notSent(some);
       } else {
-        const { there, missing } = await lookThrough(queue, some, { to, journal: this.#journal, signal, onNote });
+        const look = { to, journal: this.#journal, leaseMs: 2 * leaseMs, signal, onNote };
+        const { there, missing } = await lookThrough(queue, some, look);
         this.#journal.sent(there);
         this.#journal.notSent(missing);
       }

@@ -8,7 +8,7 @@ const MAX_POLLS = 10;
 /** One queue's failure is told of so often; in between the others are served. */
 const TELL_MS = 60_000;
 /** A worker as a whole asks so often while all its queues are idle. */
-const REQUESTS_PER_MINUTE = 4;
+export const REQUESTS_PER_MINUTE = 4;
 
 /** What a consumer knows of one of its queues: what it has asked for, and what came that nobody has taken yet. */
 export class Line {
