@@ -46,11 +46,10 @@ async function look(queue: SqsQueue, { handles, see, signal, delayMs }: Look): P
     const request = { max: 10, waitSeconds: empty, leaseSeconds: LOOK_SECONDS };
     const several = Array.from({ length: empty === 0 ? AT_ONCE : 1 }, () => queue.api.receive(queue, request));
     const messages = (await Promise.all(several)).flat();
-    for (const { MessageId: id = '', ReceiptHandle: handle = '', Body: body = '' } of messages) {
-      const isNew = !handles.has(id);
-      handles.set(id, handle);
-      if (isNew && see(readableBody(body))) return;
-    }
+    const fresh = messages.filter(({ MessageId: id = '' }) => !handles.has(id));
+    // All of them, before anything else: they are to be shown again.
+    for (const { MessageId: id = '', ReceiptHandle: handle = '' } of messages) handles.set(id, handle);
+    for (const { Body: body = '' } of fresh) if (see(readableBody(body))) return;
     empty = messages.length > 0 ? 0 : empty + 1;
     if (empty < EMPTY_TIMES) continue;
     const { ApproximateNumberOfMessagesDelayed: delayed = '0' } = await queue.api.attributes(queue);
