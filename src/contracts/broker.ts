@@ -62,6 +62,8 @@ export interface Delivery extends Lease {
   readonly message: WireMessage;
   /** Deliveries so far including this one, from 1; 0 where the store does not know. A release does not count. */
   readonly attempt: number;
+  /** The key of its group, where it is in one. */
+  readonly groupKey?: string;
   /** It has a place in an order that a new message would not have: a retry is a release with a delay, where it is. */
   readonly ordered?: boolean;
 }
@@ -114,8 +116,8 @@ export interface Broker extends Service, Partial<Diagnosable> {
   extendMany(leases: readonly Lease[], leaseMs: number): Promise<ItemFailure[]>;
   /** Queues that are declared or hold messages. */
   listQueues(): Promise<string[]>;
-  /** `undefined` for a queue that does not exist. */
-  countMany(queues: readonly string[]): Promise<(QueueDepth | undefined)[]>;
+  /** `undefined` for a queue that does not exist. `readyOnly`: the other numbers may be 0, where each would be one more question. */
+  countMany(queues: readonly string[], options?: { readyOnly?: boolean }): Promise<(QueueDepth | undefined)[]>;
   /** Drops ready and delayed messages, not leased ones. Returns how many. */
   purge(queue: string): Promise<number>;
 }

@@ -2,7 +2,7 @@ import type { ItemFailure } from '../contracts/common.ts';
 import type { Claim, ClaimAnswer, ClaimRequest, LimitStore, RateRequest } from '../contracts/limits.ts';
 import { StoreCorruptError } from '../errors.ts';
 import { askRate, KEEP_RESERVED_MS, type RateState, restsAt } from '../util/gcra.ts';
-import { inParallel } from '../util/parallel.ts';
+import { inParallel } from '../util/in-parallel.ts';
 import { Cas, type CasDecision, type CasStore } from './cas.ts';
 import {
   askClaim,

@@ -1,8 +1,8 @@
 import type { Blob, BlobPlace, BlobStore } from '../contracts/blobs.ts';
 import type { ItemFailure } from '../contracts/common.ts';
 import { MessageTooLargeError } from '../errors.ts';
+import { inParallel } from '../util/in-parallel.ts';
 import { Opening } from '../util/opening.ts';
-import { inParallel } from '../util/parallel.ts';
 import { expiry, isExpired } from './dynamodb-items.ts';
 import { type DynamodbTable, type Item, num, numberOf, openTable } from './dynamodb-table.ts';
 import { type DynamodbLocation, dynamodbLocation } from './dynamodb-url.ts';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { JoinPart, JoinProgress, JoinStore } from '../contracts/backend.ts';
 import { MessageTooLargeError, StoreCorruptError, StoreError } from '../errors.ts';
-import { inParallel } from '../util/parallel.ts';
+import { inParallel } from '../util/in-parallel.ts';
 import { documentOf, fitsItem, isExpired, pointerAttribute } from './dynamodb-items.ts';
 import { fetchLarge, keepLarge, type LargeResults } from './dynamodb-large.ts';
 import { type Condition, type DynamodbTable, type Item, num, numberOf, type Value } from './dynamodb-table.ts';

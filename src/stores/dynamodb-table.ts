@@ -1,6 +1,7 @@
 import { StoreError } from '../errors.ts';
+import { inGroups } from '../util/groups.ts';
+import { inParallel } from '../util/in-parallel.ts';
 import { loadPeer } from '../util/load-peer.ts';
-import { inGroups, inParallel } from '../util/parallel.ts';
 import { awsClientConfig, openAwsClient } from './aws-client.ts';
 import { type ServiceClock, serviceClock } from './aws-clock.ts';
 import { awsError, awsErrorName } from './aws-errors.ts';

@@ -1,5 +1,6 @@
+import { inGroups } from '../util/groups.ts';
+import { inParallel } from '../util/in-parallel.ts';
 import { loadPeer } from '../util/load-peer.ts';
-import { inGroups, inParallel } from '../util/parallel.ts';
 import { awsClientConfig, openAwsClient } from './aws-client.ts';
 import { type ServiceClock, serviceClock } from './aws-clock.ts';
 import { awsError, awsErrorName } from './aws-errors.ts';
@@ -97,6 +98,15 @@ export class S3Bucket {
     }
   }
 
+  /** The next up to 1,000 keys with a prefix, in their order, behind a key; and whether there are more. */
+  async list(prefix: string, after: string): Promise<{ readonly keys: readonly string[]; readonly hasMore: boolean }> {
+    const { bucket } = this.location;
+    const command = new this.#sdk.ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, StartAfter: after });
+    const page = await this.#send('s3:ListBucket', bucket, () => this.#client.send(command));
+    const keys = (page.Contents ?? []).flatMap(({ Key: key }) => key ?? []);
+    return { keys, hasMore: page.IsTruncated === true && keys.length > 0 };
+  }
+
   /** Removing what is not there is no failure. */
   async removeMany(keys: readonly string[], bucket = this.location.bucket): Promise<void> {
     await inParallel(inGroups([...new Set(keys)], REMOVE_MANY), 4, async (group) => {
@@ -116,7 +126,7 @@ export class S3Bucket {
       return await call();
     } catch (error) {
       const { url, basePath } = this.location;
-      const arn = bucketArn(bucket, `${basePath}*`);
+      const arn = action === 's3:ListBucket' ? bucketArn(bucket) : bucketArn(bucket, `${basePath}*`);
       throw awsError(error, { url, action, on: `bucket '${bucket}'`, arn, whenMissing: SETUP });
     }
   }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { JoinPart, JoinProgress, JoinStore } from '../contracts/backend.ts';
 import { StoreCorruptError } from '../errors.ts';
-import { inParallel } from '../util/parallel.ts';
+import { inParallel } from '../util/in-parallel.ts';
 import { Cas, type CasDecision } from './cas.ts';
 import { nameOf } from './names.ts';
 import { asDocument } from './result-documents.ts';

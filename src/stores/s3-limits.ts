@@ -1,5 +1,5 @@
 import type { LimitStore } from '../contracts/limits.ts';
-import { inParallel } from '../util/parallel.ts';
+import { inParallel } from '../util/in-parallel.ts';
 import type { CasStore } from './cas.ts';
 import { CasLimits, type Reservations } from './cas-limits.ts';
 import type { S3Bucket } from './s3-bucket.ts';

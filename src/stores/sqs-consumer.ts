@@ -1,11 +1,12 @@
 import type { Consumer, Delivery } from '../contracts/broker.ts';
 import type { ItemFailure } from '../contracts/common.ts';
-import { isPassing } from '../errors.ts';
+import { ConfigError, isPassing } from '../errors.ts';
 import { sleep } from '../util/sleep.ts';
 import { within } from '../util/within.ts';
 import { isMissing } from './sqs-api.ts';
 import { Line } from './sqs-line.ts';
-import { deliveryOf, secondsOf, takenOf } from './sqs-messages.ts';
+import { deliveryOf, secondsOf, type Taken, takenOf } from './sqs-messages.ts';
+import { isPointer, type SqsPayloads } from './sqs-payloads.ts';
 import type { SqsQueues } from './sqs-queues.ts';
 import { type Held, SqsSettling, sortHeld } from './sqs-settling.ts';
 
@@ -13,6 +14,9 @@ import { type Held, SqsSettling, sortHeld } from './sqs-settling.ts';
 const KEEP_MS = 1_000;
 /** Closing waits so long for requests under way: what they bring goes back. */
 const CLOSE_MS = 1_000;
+
+const NO_STORE =
+  'the body of this message lies in a store for large payloads, and this broker has none: give its option payloadStore';
 
 /** A call of `receive` under way. */
 interface Call {
@@ -27,6 +31,7 @@ interface Call {
 export interface SqsConsumerOptions {
   readonly queues: SqsQueues;
   readonly names: readonly string[];
+  readonly payloads: SqsPayloads | undefined;
   readonly leaseMs: number;
   /** Called when it has closed. */
   readonly onClose: (consumer: SqsConsumer) => void;
@@ -40,6 +45,7 @@ export interface SqsConsumerOptions {
 export class SqsConsumer implements Consumer {
   readonly #queues: SqsQueues;
   readonly #settling: SqsSettling;
+  readonly #payloads: SqsPayloads | undefined;
   readonly #leaseMs: number;
   readonly #onClose: (consumer: SqsConsumer) => void;
   readonly #held = new Map<string, Held>();
@@ -58,12 +64,13 @@ export class SqsConsumer implements Consumer {
   #keeping: NodeJS.Timeout | undefined;
   #changed = Promise.withResolvers<void>();
 
-  constructor({ queues, names, leaseMs, onClose }: SqsConsumerOptions) {
+  constructor({ queues, names, payloads, leaseMs, onClose }: SqsConsumerOptions) {
     this.#queues = queues;
     this.#settling = new SqsSettling(queues);
+    this.#payloads = payloads;
     this.#leaseMs = leaseMs;
     this.#onClose = onClose;
-    this.#lines = [...new Set(names)].map((name) => new Line(name));
+    this.#lines = this.#linesOf(names);
   }
 
   async receive(max: number, waitMs: number, signal: AbortSignal): Promise<Delivery[]> {
@@ -83,7 +90,12 @@ export class SqsConsumer implements Consumer {
   }
 
   ackMany(deliveries: readonly Delivery[]): Promise<ItemFailure[]> {
-    return this.#settle(deliveries, (held) => this.#settling.ack(held));
+    return this.#settle(deliveries, async (held) => {
+      const failures = await this.#settling.ack(held);
+      const failed = new Set(failures.map(({ index }) => index));
+      await this.#payloads?.remove(held.filter((_, i) => !failed.has(i)).map(({ taken }) => taken));
+      return failures;
+    });
   }
 
   releaseMany(deliveries: readonly Delivery[], delayMs = 0): Promise<ItemFailure[]> {
@@ -99,11 +111,11 @@ export class SqsConsumer implements Consumer {
   }
 
   async setQueues(queues: readonly string[]): Promise<void> {
-    const before = new Map(this.#lines.map((line) => [line.name, line]));
-    this.#lines = [...new Set(queues)].map((name) => {
-      const line = before.get(name) ?? new Line(name);
-      before.delete(name);
-      return line;
+    const before = new Map(this.#lines.map((line) => [line.at, line]));
+    this.#lines = this.#linesOf(queues).map((line) => {
+      const same = before.get(line.at);
+      before.delete(line.at);
+      return same ?? line;
     });
     for (const line of before.values()) {
       this.#left.add(line);
@@ -174,33 +186,55 @@ export class SqsConsumer implements Consumer {
       // A short call is to look once, whatever was found a moment ago.
       const isForced = leftMs < 1000 && !call.asked.has(line);
       call.asked.add(line);
-      if (line.polls.size === 0) askOne(line, isForced, Math.min(this.#queues.location.waitMs, leftMs));
+      if (line.polls.size > 0 || !this.#mayAsk(line)) continue;
+      askOne(line, isForced, this.#hasBusySibling(line) ? 0 : Math.min(this.#queues.location.waitMs, leftMs));
     }
     // What is not there at once is not waited for.
-    for (const line of this.#lines) while (line.polls.size > 0 && askOne(line, false, 1000));
+    for (const line of this.#lines) while (line.polls.size > 0 && this.#mayAsk(line) && askOne(line, false, 1000));
+  }
+
+  /** More urgent messages come first: as long as there may be some, nothing else is asked for. */
+  #mayAsk({ name, step }: Line): boolean {
+    return !this.#lines.some((other) => other.name === name && other.step < step && !other.isKnownEmpty);
+  }
+
+  /** While one priority has messages, the others are looked at, and not waited for. */
+  #hasBusySibling({ name, at }: Line): boolean {
+    return this.#lines.some((other) => other.name === name && other.at !== at && !other.isKnownEmpty);
+  }
+
+  #linesOf(names: readonly string[]): Line[] {
+    return [...new Set(names)].flatMap((name) =>
+      this.#queues.steps(name).map(({ at, step }) => new Line(name, at, step)),
+    );
   }
 
   #start(line: Line, count: number, waitSeconds: number, short: Set<Promise<void>>): void {
     const poll = this.#poll(line, count, waitSeconds).finally(() => {
       line.polls.delete(poll);
       short.delete(poll);
-      if (line.polls.size === 0) this.#left.delete(line);
+      if (line.polls.size === 0) {
+        line.isWaiting = false;
+        this.#left.delete(line);
+      }
       this.#change();
     });
     line.polls.set(poll, count);
+    line.isWaiting ||= waitSeconds > 0;
     if (waitSeconds === 0) short.add(poll);
   }
 
   /** One request and its answer. Never rejects. */
   async #poll(line: Line, max: number, waitSeconds: number): Promise<void> {
     try {
-      line.queue ??= await this.#queues.get(line.name);
+      line.queue ??= await this.#queues.get(line.at);
       const { queue } = line;
       const leaseSeconds = secondsOf(this.#leaseMs);
       const request = { max, waitSeconds, leaseSeconds, signal: this.#cutting.signal };
       const messages = await queue.api.receive(queue, request);
       const now = Date.now();
-      const pause = { lines: this.#lines.length, idleMs: this.#queues.location.idleMs };
+      const { waitMs, idleMs } = this.#queues.location;
+      const pause = { lines: this.#lines.length, waitMs, idleMs };
       line.answered(messages.length, max, waitSeconds * 1000, pause);
       const surelyUntil = now + leaseSeconds * 1000 - Math.min(2000, this.#leaseMs / 10);
       const held = messages.map((message) => ({ taken: takenOf(message, queue, now), name: line.name, surelyUntil }));
@@ -209,7 +243,7 @@ export class SqsConsumer implements Consumer {
       if (this.#cutting.signal.aborted) return;
       line.failed(error as Error);
       if (isMissing(error)) {
-        this.#queues.forget(line.name);
+        this.#queues.forget(line.at);
         line.queue = undefined;
       }
     }
@@ -219,12 +253,15 @@ export class SqsConsumer implements Consumer {
   async #accept(line: Line, held: readonly Held[]): Promise<void> {
     const now = Date.now();
     const early = held.filter(({ taken }) => taken.dueAt !== undefined && taken.dueAt > now);
+    const bodies = await this.#bodies(held.filter((one) => !early.includes(one)));
     const unreadable: Held[] = [];
     const reasons: string[] = [];
     for (const one of held) {
       if (early.includes(one)) continue;
       try {
-        this.#deliveries.set(one, deliveryOf(one.taken, line.name));
+        const body = bodies.get(one.taken);
+        if (body instanceof Error) throw body;
+        this.#deliveries.set(one, deliveryOf(one.taken, line.name, body));
         line.buffer.push(one);
       } catch (error) {
         unreadable.push(one);
@@ -243,6 +280,13 @@ export class SqsConsumer implements Consumer {
     else if (this.#receiving === 0) this.#keep();
   }
 
+  /** What lies elsewhere of the bodies. */
+  async #bodies(held: readonly Held[]): Promise<ReadonlyMap<Taken, string | Error>> {
+    const taken = held.map((one) => one.taken);
+    if (this.#payloads) return this.#payloads.fetch(taken);
+    return new Map(taken.filter(isPointer).map((one) => [one, new ConfigError(NO_STORE)]));
+  }
+
   /** Up to `max` of what is there, a fair share of each queue. */
   #hand(max: number): Delivery[] {
     const got: Delivery[] = [];
@@ -259,8 +303,12 @@ export class SqsConsumer implements Consumer {
       take(line, Math.ceil((max - got.length) / (this.#lines.length - i)));
     });
     for (const line of this.#lines) take(line, max - got.length);
-    // The first queue goes to the back, so that each comes first in its turn.
-    if (got.length > 0) this.#lines = [...this.#lines.slice(1), ...this.#lines.slice(0, 1)];
+    // The first queue goes to the back, so that each comes first in its turn; its priorities stay together.
+    const [first] = this.#lines;
+    if (got.length > 0 && first) {
+      const isOther = ({ name }: Line) => name !== first.name;
+      this.#lines = [...this.#lines.filter(isOther), ...this.#lines.filter((line) => !isOther(line))];
+    }
     return got;
   }
 

@@ -5,9 +5,9 @@ import { loadPeer } from '../util/load-peer.ts';
 import { awsClientConfig, openAwsClient } from './aws-client.ts';
 import { clockCheck, serviceClock } from './aws-clock.ts';
 import { HOW_TO_CREATE, SqsApi, type SqsQueue } from './sqs-api.ts';
-import { REQUESTS_PER_MINUTE } from './sqs-line.ts';
+import { POLLS_PER_MINUTE } from './sqs-line.ts';
 import { CEILING_MS } from './sqs-messages.ts';
-import { deadName, isFifoName } from './sqs-names.ts';
+import { isFifoName } from './sqs-names.ts';
 import { namesOf } from './sqs-provision.ts';
 import { targetOf } from './sqs-queues.ts';
 import { MAX_RETENTION } from './sqs-setup.ts';
@@ -24,7 +24,9 @@ export async function diagnoseSqs(location: SqsLocation, needs: StoreNeeds): Pro
     const region = await openAwsClient(client, location.address, location.url);
     const api = new SqsApi(sdk, client, location.url, region);
     const checks: Check[] = [{ what: 'credentials', verdict: 'ok', found: `found, for region ${region}` }];
-    for (const name of namesOf(location, needs)) checks.push(...(await queueChecks(api, name, { location, needs })));
+    for (const { steps, dead } of namesOf(location, needs)) {
+      for (const name of steps) checks.push(...(await queueChecks(api, { name, dead }, { location, needs })));
+    }
     checks.push(limitCheck(needs), clockCheck(clock));
     return { checks, usage: usageOf(location, needs) };
   } finally {
@@ -34,7 +36,7 @@ export async function diagnoseSqs(location: SqsLocation, needs: StoreNeeds): Pro
 
 async function queueChecks(
   api: SqsApi,
-  name: string,
+  { name, dead }: { name: string; dead: string },
   { location, needs }: { location: SqsLocation; needs: StoreNeeds },
 ): Promise<Check[]> {
   const what = `queue ${name}`;
@@ -47,7 +49,7 @@ async function queueChecks(
       { what, verdict: 'ok', found: 'there' },
       visibilityCheck(what, attributes, location),
       retentionCheck(what, attributes),
-      ...(await deadChecks(api, { what, name, attributes, needs })),
+      ...(await deadChecks(api, { what, own: dead, attributes, needs })),
       ...sizeChecks(what, attributes),
       ...(await permissionChecks(what, queue)),
     ];
@@ -84,14 +86,15 @@ function retentionCheck(queue: string, { MessageRetentionPeriod: own = '345600' 
 
 interface DeadLook {
   readonly what: string;
-  readonly name: string;
+  /** Where they go without a redrive policy. */
+  readonly own: string;
   readonly attributes: Attributes;
   readonly needs: StoreNeeds;
 }
 
-async function deadChecks(api: SqsApi, { what, name, attributes, needs }: DeadLook): Promise<Check[]> {
+async function deadChecks(api: SqsApi, { what, own: ours, attributes, needs }: DeadLook): Promise<Check[]> {
   const target = targetOf(attributes.RedrivePolicy);
-  const dead = target === undefined ? deadName(name) : target.slice(target.lastIndexOf(':') + 1);
+  const dead = target === undefined ? ours : target.slice(target.lastIndexOf(':') + 1);
   const url = await api.queueUrl(dead, target?.split(':')[4]);
   const about = `${what}: dead letters`;
   if (url === undefined) {
@@ -176,8 +179,9 @@ function limitCheck({ timeLimitMs }: StoreNeeds): Check {
 /** One message takes a request to send, to receive and to delete it; a full batch shares them among ten. */
 function usageOf(location: SqsLocation, needs: StoreNeeds): Usage[] {
   const { isFifo, options, waitMs, idleMs, hopMs } = location;
-  const queues = namesOf(location, needs).length;
-  const pauseMs = Math.min(idleMs, Math.max(0, (queues * 60_000) / REQUESTS_PER_MINUTE - waitMs));
+  const queues = namesOf(location, needs).flatMap(({ steps }) => steps).length;
+  // As the lines of a consumer pause.
+  const pauseMs = queues === 1 ? 0 : Math.min(idleMs, Math.max(0, (queues * 60_000) / POLLS_PER_MINUTE - waitMs));
   const everyMs = Math.max(waitMs + pauseMs, 1000);
   const use = {
     perTask: 3,

@@ -1,7 +1,7 @@
 import type { Permission, Role, SetupStep, StoreNeeds, StoreSetup } from '../contracts/setup.ts';
 import { ConfigError } from '../errors.ts';
 import { openSqs, type SqsApi, type SqsQueue } from './sqs-api.ts';
-import { deadName, isFifoName, sqsName } from './sqs-names.ts';
+import { deadName, isFifoName, sqsName, stepName } from './sqs-names.ts';
 import { targetOf } from './sqs-queues.ts';
 import { creationAttributes, sqsActions } from './sqs-setup.ts';
 import type { SqsLocation } from './sqs-url.ts';
@@ -15,16 +15,20 @@ const MAX_RECEIVES = { standard: 20, fifo: 1000 };
 /** Attributes that cannot be changed. */
 const FIXED = new Set(['FifoQueue']);
 
-/** What a broker needs of SQS: its queues, and one for the dead letters of each. */
-export function sqsSetup(location: SqsLocation): StoreSetup {
+/** What a broker needs of SQS: its queues, and one for the dead letters of each. `payloads`: what its large bodies need. */
+export function sqsSetup(location: SqsLocation, payloads: StoreSetup | undefined): StoreSetup {
   return {
     plan: (needs) =>
       withSqs(location, async (api) => {
         const steps: SetupStep[] = [];
-        for (const name of namesOf(location, needs)) steps.push(...(await queueSteps(location, { api, name, needs })));
-        return steps;
+        for (const names of namesOf(location, needs))
+          steps.push(...(await queueSteps(location, { api, names, needs })));
+        return [...steps, ...((await payloads?.plan(needs)) ?? [])];
       }),
-    permissions: (role, needs) => permissions(location, role, needs),
+    async permissions(role, needs) {
+      const own = await permissions(location, role, needs);
+      return [...own, ...((await payloads?.permissions(role, needs)) ?? [])];
+    },
   };
 }
 
@@ -38,42 +42,56 @@ async function withSqs<T>(location: SqsLocation, use: (api: SqsApi) => Promise<T
   }
 }
 
+/** A queue of the application: what it is in SQS. */
+export interface QueueNames {
+  /** One name for each step of priority; the first is the queue itself. */
+  readonly steps: readonly [string, ...string[]];
+  /** For its dead letters, unless its redrive policy names another. */
+  readonly dead: string;
+}
+
 /** The names in SQS of the queues that an application needs. */
-export function namesOf(location: SqsLocation, { queues }: StoreNeeds): string[] {
+export function namesOf(location: SqsLocation, { queues }: StoreNeeds): QueueNames[] {
   const { predefined } = location;
+  const { prioritySteps = [0] } = location.options;
   const names = predefined
-    ? [...predefined.values()].map(({ url }) => url.slice(url.lastIndexOf('/') + 1))
-    : queues.map((queue) => sqsName(queue, location));
-  return [...new Set(names)];
+    ? [...predefined.values()].map(({ url }): [string] => [url.slice(url.lastIndexOf('/') + 1)])
+    : queues.map((queue): [string, ...string[]] => {
+        const others = prioritySteps.slice(1).map((step) => sqsName(stepName(queue, step), location));
+        return [sqsName(queue, location), ...others];
+      });
+  return names.map((steps) => ({ steps, dead: deadName(steps[0]) }));
 }
 
 interface Wanted {
   readonly api: SqsApi;
-  readonly name: string;
+  readonly names: QueueNames;
   readonly needs: StoreNeeds;
 }
 
-/** The dead letters first: the queue names them. */
-async function queueSteps(location: SqsLocation, { api, name, needs }: Wanted): Promise<SetupStep[]> {
-  const found = await find(api, name);
-  const target = targetOf(found?.attributes.RedrivePolicy);
-  const dead = target === undefined ? deadName(name) : target.slice(target.lastIndexOf(':') + 1);
-  const deadStep = await attributeStep(location, {
+/** The dead letters first: the queues name them. */
+async function queueSteps(location: SqsLocation, { api, names, needs }: Wanted): Promise<SetupStep[]> {
+  const found = await Promise.all(names.steps.map((name) => find(api, name)));
+  const targets = found.map((one) => targetOf(one?.attributes.RedrivePolicy));
+  const dead = targets[0] === undefined ? names.dead : targets[0].slice(targets[0].lastIndexOf(':') + 1);
+  const maxReceives = isFifoName(dead) ? MAX_RECEIVES.fifo : Math.max(MAX_RECEIVES.standard, 4 * needs.maxDeliveries);
+  const steps = names.steps.map((name, i) =>
+    attributeStep(location, {
+      kind: 'queue',
+      name,
+      found: found[i],
+      wanted: creationAttributes(location, name),
+      // A policy that somebody has chosen stays.
+      ...(targets[i] === undefined && { redrive: { dead, maxReceives } }),
+    }),
+  );
+  const own = {
     kind: 'dead-letter queue',
     name: dead,
     found: await find(api, dead),
     wanted: creationAttributes(location, dead),
-  });
-  const maxReceives = isFifoName(name) ? MAX_RECEIVES.fifo : Math.max(MAX_RECEIVES.standard, 4 * needs.maxDeliveries);
-  const ownStep = await attributeStep(location, {
-    kind: 'queue',
-    name,
-    found,
-    wanted: creationAttributes(location, name),
-    // A policy that somebody has chosen stays.
-    ...(target === undefined && { redrive: { dead, maxReceives } }),
-  });
-  return [deadStep, ownStep];
+  };
+  return [attributeStep(location, own), ...steps];
 }
 
 interface Found {
@@ -96,7 +114,7 @@ interface QueuePlan {
   readonly redrive?: { readonly dead: string; readonly maxReceives: number };
 }
 
-async function attributeStep(location: SqsLocation, plan: QueuePlan): Promise<SetupStep> {
+function attributeStep(location: SqsLocation, plan: QueuePlan): SetupStep {
   const { kind, name, found, wanted, redrive } = plan;
   const policy = redrive && `dead letters to ${redrive.dead} after ${redrive.maxReceives} receives`;
   if (!found) {
@@ -143,14 +161,21 @@ async function permissions(location: SqsLocation, role: Role, needs: StoreNeeds)
   const names = namesOf(location, needs);
   return withSqs(location, async (api) => {
     const { region } = api;
-    const account = needs.account ?? predefinedAccount(location) ?? (await accountOf(api, names, location.url));
+    const account =
+      needs.account ??
+      predefinedAccount(location) ??
+      (await accountOf(
+        api,
+        names.flatMap((one) => one.steps),
+        location.url,
+      ));
     const arn = (name: string) => `arn:${partitionOf(region)}:sqs:${region}:${account}:${name}`;
     const { queues, dead } = sqsActions[role];
-    return names.flatMap((name) => [
-      ...queues.map((action): Permission => ({ action, resource: arn(name) })),
-      ...dead.map((action): Permission => ({ action, resource: arn(deadName(name)) })),
-      ...keyPermissions(location, role),
+    const allowed = names.flatMap((one) => [
+      ...one.steps.flatMap((name) => queues.map((action): Permission => ({ action, resource: arn(name) }))),
+      ...dead.map((action): Permission => ({ action, resource: arn(one.dead) })),
     ]);
+    return [...allowed, ...keyPermissions(location, role)];
   });
 }
 

@@ -1,7 +1,7 @@
 import type { ResultRecord } from '../contracts/backend.ts';
 import type { ItemFailure } from '../contracts/common.ts';
 import { StoreError } from '../errors.ts';
-import { inParallel } from '../util/parallel.ts';
+import { inParallel } from '../util/in-parallel.ts';
 import { lastOfEach } from './result-documents.ts';
 
 /**

@@ -20,7 +20,7 @@ export async function startDynamodb(): Promise<DynamodbServer> {
     port,
     endpoint: `http://localhost:${port}`,
     async makeTable(name) {
-      const url = `dynamodb://test:test@localhost:${port}/${name}`;
+      const url = `dynamodb://test:test@localhost:${port}/${name}?request_timeout=80&connect_timeout=80`;
       await setUp(dynamodbBackend(url).setup);
       return url;
     },
