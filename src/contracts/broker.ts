@@ -2,7 +2,7 @@ import type { WireMessage } from '../wire/message.ts';
 import type { Bus } from './bus.ts';
 import type { ItemFailure, Recipe, Service } from './common.ts';
 import type { Diagnosable } from './diagnosis.ts';
-import type { ParkedMessages, PublishOnce } from './moving.ts';
+import type { LookThrough, ParkedMessages, PublishOnce } from './moving.ts';
 import type { StoreSetup } from './setup.ts';
 
 /** What a store can do. The core and the conformance suite ask; nobody checks a driver's name. */
@@ -105,6 +105,8 @@ export interface Broker extends Service, Partial<Diagnosable> {
   readonly parked?: ParkedMessages;
   /** Present where the store can tell that it has taken a batch before. */
   readonly publishOnce?: PublishOnce;
+  /** Present where a queue can be looked through without receiving from it. */
+  readonly lookThrough?: LookThrough;
 
   declareMany(queues: readonly QueueSpec[]): Promise<void>;
   /** Resolves once the store has the messages for good. */

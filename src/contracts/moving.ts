@@ -23,3 +23,14 @@ export interface ParkedMessages {
  * @throws MessageTooLargeError for the batch, where one message is
  */
 export type PublishOnce = (messages: readonly Outgoing[], key: string, ttlMs: number) => Promise<boolean>;
+
+/**
+ * Shows every message of a queue, ready or parked, and leaves all as it is; until `see` answers true, which says that it
+ * has seen enough. It is complete only while nobody else receives from the queue. Present where {@link PublishOnce} is not
+ * to be had, and looking costs less than receiving and giving back.
+ */
+export type LookThrough = (
+  queue: string,
+  see: (message: Outgoing['message']) => boolean,
+  signal: AbortSignal,
+) => Promise<void>;

@@ -8,6 +8,9 @@ import { Taker } from './taker.ts';
 
 const LEASE_MS = 60_000;
 
+/** How often it is looked whether messages have arrived of which that is not known. */
+const DECIDED_TIMES = 10;
+
 /** What is to be moved, and how. */
 export interface MigrateOptions {
   /** Started; so is `to`. */
@@ -112,7 +115,12 @@ class Migration {
       await this.#taker.drain(queue, () => this.#sender.sendAll(queue));
       if (!signal.aborted) await this.#adoptUnsure(queue);
     }
-    if (!signal.aborted) await this.#decide(journal.sending().flatMap(({ entries }) => entries));
+    // What is sent again may be left undecided again.
+    for (let round = 0; round < DECIDED_TIMES && !signal.aborted; round++) {
+      const undecided = journal.sending().flatMap(({ entries }) => entries);
+      if (undecided.length === 0) break;
+      await this.#decide(undecided);
+    }
     return this.#report(queues, before.held + before.taken + before.sending);
   }
 
@@ -128,12 +136,13 @@ class Migration {
 
   /** Decides about messages that may have arrived. */
   async #decide(entries: readonly Entry[]): Promise<void> {
-    const { to, signal, resend = false, onNote = () => {} } = this.#options;
+    const { to, signal, leaseMs = LEASE_MS, resend = false, onNote = () => {} } = this.#options;
     for (const [queue, some] of Map.groupBy(entries, (entry) => entry.queue)) {
       if (resend) {
         this.#journal.notSent(some);
       } else {
-        const { there, missing } = await lookThrough(queue, some, { to, journal: this.#journal, signal, onNote });
+        const look = { to, journal: this.#journal, leaseMs: 2 * leaseMs, signal, onNote };
+        const { there, missing } = await lookThrough(queue, some, look);
         this.#journal.sent(there);
         this.#journal.notSent(missing);
       }

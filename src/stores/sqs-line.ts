@@ -8,7 +8,7 @@ const MAX_POLLS = 10;
 /** One queue's failure is told of so often; in between the others are served. */
 const TELL_MS = 60_000;
 /** A worker as a whole asks so often while all its queues are idle, as far as `pollingInterval` allows. */
-const POLLS_PER_MINUTE = 3;
+export const POLLS_PER_MINUTE = 3;
 
 /** What an idle queue may cost. */
 export interface Pause {

@@ -28,7 +28,7 @@ export function crashing(broker: Broker, { method, when, call, plain }: Crash): 
   return override<Broker>(broker, {
     publishMany: (messages) => around('publishMany', () => broker.publishMany(messages)),
     // biome-ignore lint/suspicious/noExplicitAny: a member that is not there is not the same as one that is undefined.
-    publishOnce: plain ? (undefined as any) : once,
+    publishOnce: plain || !publishOnce ? (undefined as any) : once,
     ...(parked && {
       parked: { ...parked, takeMany: (leases) => around('takeMany', () => parked.takeMany(leases)) },
     }),

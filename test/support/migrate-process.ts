@@ -1,13 +1,16 @@
 /** Migrates in a process of its own, which kills itself at one call of one of the brokers. Its last argument is a {@link Crash} as JSON. */
 import { redisBroker } from '../../src/brokers/redis.ts';
 import { sqliteBroker } from '../../src/brokers/sqlite.ts';
+import { sqsBroker } from '../../src/brokers/sqs.ts';
 import type { Broker } from '../../src/contracts/broker.ts';
 import { migrate } from '../../src/migrate/migrate.ts';
 import { type Crash, crashing } from './crashing-broker.ts';
 
 const [fromUrl = '', toUrl = '', journal = '', crash = ''] = process.argv.slice(2);
 const open = async (url: string): Promise<Broker> => {
-  const broker = url.startsWith('redis') ? redisBroker(url) : sqliteBroker(url);
+  const make = { redis: redisBroker, sqlite: sqliteBroker, sqs: sqsBroker }[url.split(':')[0] ?? ''];
+  if (!make) throw new Error(url);
+  const broker = make(url);
   await broker.start();
   return broker;
 };
