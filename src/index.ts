@@ -14,6 +14,7 @@ export class Lovage extends LovageApp {
 export { type Config, fromCelerySettings, type LovageOptions, type RetryPolicy, type Route } from './app/config.ts';
 export { currentTask, type TaskContext, type TaskRequest } from './app/current-task.ts';
 export type { DiscoveryOptions } from './app/discovery.ts';
+export { GroupResult } from './app/group-result.ts';
 export type { TaskEnd, TaskHooks } from './app/hooks.ts';
 // Limits.
 export type { GlobalRate, KeyFunction, RateLimit, Serial, Unique } from './app/limits.ts';
@@ -32,6 +33,7 @@ export type { BoundTaskMaker, TaskMaker } from './app/task-maker.ts';
 export type { CallOptions, TaskDefaults, TaskOptions } from './app/task-options.ts';
 export type { WorkerEvent, WorkerInfo, WorkerListener } from './app/worker-events.ts';
 export { Chord, chord } from './canvas/chord.ts';
+export { Group, group } from './canvas/group.ts';
 export { Signature } from './canvas/signature.ts';
 // For those who write a broker or a backend of their own: see CONTRIBUTING.md and `lovage/testing`.
 export type * from './contracts/backend.ts';

@@ -1,3 +1,4 @@
+import type { Group } from '../canvas/group.ts';
 import type { Signature, SignatureSender } from '../canvas/signature.ts';
 import type { ResultBackend } from '../contracts/backend.ts';
 import type { Broker } from '../contracts/broker.ts';
@@ -10,6 +11,7 @@ import { type Config, configTable, type ErrorClass, type LovageOptions, resolveC
 import { type Connections, connect, type Drivers } from './connections.ts';
 import { currentRunning } from './current-task.ts';
 import type { DiscoveryOptions } from './discovery.ts';
+import { GroupResult, restoreGroup } from './group-result.ts';
 import type { TaskHooks } from './hooks.ts';
 import { type Logger, streamLogger } from './logger.ts';
 import { type Prepared, Preparer } from './prepare.ts';
@@ -204,6 +206,15 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
     return this.sendTask<R>(signature.task, args, options);
   }
 
+  /** Sends the tasks of a group in one batch. */
+  async sendGroup<Values extends readonly unknown[]>({ members }: Group<Values>): Promise<GroupResult<Values>> {
+    const groupId = newId();
+    const prepared = this.#membersOf(members, groupId);
+    await this.send(prepared);
+    const results = prepared.map((one) => this.#resultOf(one)) as unknown as GroupResult<Values>['results'];
+    return new GroupResult(groupId, results, this);
+  }
+
   /** Sends a chord: the size of its join is known before its first member is. */
   async sendChord<R>(header: readonly Signature[], body: Signature<never, R>): Promise<AsyncResult<R>> {
     const results = await this.results();
@@ -217,18 +228,25 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
       });
     const groupId = newId();
     const chord = body.set({ taskId: bodyId }).toWire();
-    const prepared = header.map(({ task, args, options }, groupIndex) => {
-      checkOptions(callOptionTable, options, task);
-      const one = this.#preparer.call(task, args, options, this.tasks.get(task)?.options);
-      if (one.message.ignoreResult)
-        throw new ConfigError(`${task} is a member of a chord, so its result cannot be ignored`);
-      return { ...one, message: { ...one.message, groupId, groupIndex, chord } };
+    const prepared = this.#membersOf(header, groupId).map((one) => {
+      const { task, ignoreResult } = one.message;
+      if (ignoreResult) throw new ConfigError(`${task} is a member of a chord, so its result cannot be ignored`);
+      return { ...one, message: { ...one.message, chord } };
     });
     // Counted from the last member's start: until then none of what is kept may vanish.
     const longestMs = Math.max(...prepared.map(({ delayMs }) => delayMs));
     await joins.setSize(groupId, header.length, results.ttlMs && results.ttlMs + longestMs);
     await this.send(prepared);
     return new AsyncResult<R>(bodyId, this);
+  }
+
+  /** Messages of the members of a group, or of the header of a chord. */
+  #membersOf(members: readonly Signature[], groupId: string): Prepared[] {
+    return members.map(({ task, args, options }, groupIndex) => {
+      checkOptions(callOptionTable, options, task);
+      const one = this.#preparer.call(task, args, options, this.tasks.get(task)?.options);
+      return { ...one, message: { ...one.message, groupId, groupIndex } };
+    });
   }
 
   /** Brings prepared messages to the broker, and notes them as children of the task that runs here. */
@@ -259,6 +277,14 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
     if (typeof taskId !== 'string' || taskId === '')
       throw new ConfigError(`app.result: expected a task id, got ${JSON.stringify(taskId)}`);
     return new AsyncResult<R>(taskId, this);
+  }
+
+  /**
+   * The group of an id that was saved, by `GroupResult.save()` or by Celery; `undefined` where there is none (any more).
+   * Groups inside of it count with their tasks.
+   */
+  groupResult(groupId: string): Promise<GroupResult | undefined> {
+    return restoreGroup(groupId, this);
   }
 
   /**

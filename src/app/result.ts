@@ -1,6 +1,7 @@
 import { isFinished } from '../contracts/backend.ts';
 import { ConfigError } from '../errors.ts';
 import { decodeError } from '../wire/remote-error.ts';
+import { fromTuple, taskIdsOf } from '../wire/result-tuple.ts';
 import type { ResultMeta, WireError } from '../wire/task-message.ts';
 import type { ErrorClass } from './config.ts';
 import type { Results, WaitOptions } from './results.ts';
@@ -9,7 +10,7 @@ import type { RevokeOptions } from './revoke.ts';
 /** What a result needs of its application. */
 export interface ResultSource {
   results(): Promise<Results>;
-  revoke(taskIds: string, options?: RevokeOptions): Promise<void>;
+  revoke(taskIds: string | readonly string[], options?: RevokeOptions): Promise<void>;
   readonly errorClasses: ReadonlyMap<string, ErrorClass>;
 }
 
@@ -73,7 +74,10 @@ export class AsyncResult<out R = unknown> {
 
   /** The tasks that this one sent. */
   get children(): Promise<AsyncResult[]> {
-    return this.#meta().then((meta) => taskIds(meta?.children ?? []).map((id) => new AsyncResult(id, this.#source)));
+    return this.#meta().then((meta) => {
+      const sent = (meta?.children ?? []).flatMap((tuple) => fromTuple(tuple) ?? []);
+      return sent.flatMap(taskIdsOf).map((id) => new AsyncResult(id, this.#source));
+    });
   }
 
   /** Removes what is stored about the task. */
@@ -102,15 +106,4 @@ export class AsyncResult<out R = unknown> {
   #error(meta: ResultMeta): Error {
     return decodeError(meta.result as WireError, this.#source.errorClasses, meta.traceback);
   }
-}
-
-/** The tasks of result tuples: `[[id, parent], null]` is a task, `[[id, parent], [tuples]]` a group of them (wire SPEC 6.1). */
-function taskIds(tuples: readonly unknown[]): string[] {
-  return tuples.flatMap((tuple) => {
-    if (!Array.isArray(tuple)) return [];
-    const [head, members] = tuple;
-    if (Array.isArray(members)) return taskIds(members);
-    const id: unknown = Array.isArray(head) ? head[0] : undefined;
-    return typeof id === 'string' ? [id] : [];
-  });
 }

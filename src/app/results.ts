@@ -1,9 +1,10 @@
-import { isFinished, type ResultBackend, type ResultRecord } from '../contracts/backend.ts';
+import { isFinished, type ResultBackend, type ResultRecord, savedGroupKey } from '../contracts/backend.ts';
 import { ConfigError, TimeoutError } from '../errors.ts';
 import { Batcher } from '../util/batcher.ts';
 import { checkOptions, kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
 import { maxTimerMs } from '../util/sleep.ts';
 import { decodeResult, encodeResult } from '../wire/result.ts';
+import { decodeSavedGroup, encodeSavedGroup, type ResultNode, taskIdsOf } from '../wire/result-tuple.ts';
 import type { ResultMeta } from '../wire/task-message.ts';
 import type { Config } from './config.ts';
 
@@ -70,6 +71,24 @@ export class Results {
   async store(meta: ResultMeta, ttlMs = this.ttlMs): Promise<void> {
     const [failure] = await this.required().storeMany([this.encode(meta)], ttlMs);
     if (failure) throw failure.error;
+  }
+
+  /** Keeps which tasks a group has. Not a finished state, so that it may be saved again. */
+  async saveGroup(group: ResultNode): Promise<void> {
+    const document = encodeSavedGroup(group, this.#config.resultSerializer);
+    const record = { taskId: savedGroupKey(group.id), state: 'GROUP', document };
+    const [failure] = await this.required().storeMany([record], this.ttlMs);
+    if (failure) throw failure.error;
+  }
+
+  /** Ids of the tasks of a saved group. */
+  async fetchGroup(groupId: string): Promise<string[] | undefined> {
+    const [record] = await this.required().fetchMany([savedGroupKey(groupId)]);
+    return record && taskIdsOf(decodeSavedGroup(record.document, this.#config.resultSerializer));
+  }
+
+  async forgetGroup(groupId: string): Promise<void> {
+    await this.required().forgetMany([savedGroupKey(groupId)]);
   }
 
   /**

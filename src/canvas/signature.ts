@@ -1,7 +1,9 @@
+import type { GroupResult } from '../app/group-result.ts';
 import type { AsyncResult } from '../app/result.ts';
 import type { CallOptions, Sendable } from '../app/task-options.ts';
 import { ConfigError } from '../errors.ts';
 import type { WireSignature } from '../wire/task-message.ts';
+import type { Group } from './group.ts';
 
 /** Who can send a signature; an app. */
 export interface SignatureSender {
@@ -10,6 +12,7 @@ export interface SignatureSender {
     args: readonly unknown[],
     options: CallOptions,
   ): Promise<AsyncResult<R>>;
+  sendGroup<Values extends readonly unknown[]>(group: Group<Values>): Promise<GroupResult<Values>>;
   sendChord<R>(header: readonly Signature[], body: Signature<never, R>): Promise<AsyncResult<R>>;
 }
 

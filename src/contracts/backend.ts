@@ -9,6 +9,21 @@ export interface ResultRecord {
   readonly document: string | Uint8Array;
 }
 
+/**
+ * The task id under which a saved group is stored: one that no task has. A driver that keeps Celery's layout writes it
+ * where Celery keeps saved groups (`celery-taskset-meta-<id>`, see {@link savedGroupOf}); for others it is an id like any.
+ */
+export function savedGroupKey(groupId: string): string {
+  return GROUP + groupId;
+}
+
+/** The group of an id that {@link savedGroupKey} made; `undefined` for a task's. */
+export function savedGroupOf(taskId: string): string | undefined {
+  return taskId.startsWith(GROUP) ? taskId.slice(GROUP.length) : undefined;
+}
+
+const GROUP = 'group:';
+
 /** A state that will not change again by itself (`SUCCESS`, `FAILURE`, `REVOKED`). */
 export function isFinished(state: string): boolean {
   return state === 'SUCCESS' || state === 'FAILURE' || state === 'REVOKED';

@@ -1,4 +1,4 @@
-import { isFinished, type ResultRecord } from '../contracts/backend.ts';
+import { isFinished, type ResultRecord, savedGroupOf } from '../contracts/backend.ts';
 import type { RedisStore } from './redis.ts';
 import { isOutOfMemory } from './redis-errors.ts';
 import { STORE_MANY, STORE_MANY_ANYWAY } from './redis-results-scripts.ts';
@@ -19,15 +19,19 @@ export function resultPrefix(globalKeyprefix: string): string {
 export class RedisResults {
   readonly #store: RedisStore;
   readonly #prefix: string;
+  readonly #groupPrefix: string;
 
   constructor(store: RedisStore) {
+    const front = resultPrefix(store.location.keyPrefix);
     this.#store = store;
-    this.#prefix = `${resultPrefix(store.location.keyPrefix)}celery-task-meta-`;
+    this.#prefix = `${front}celery-task-meta-`;
+    this.#groupPrefix = `${front}celery-taskset-meta-`;
   }
 
-  /** The key of a task's result, which is the name of its channel, too. */
+  /** The key of a task's result, or of a saved group; it is the name of its channel, too. */
   keyOf(taskId: string): string {
-    return this.#prefix + taskId;
+    const group = savedGroupOf(taskId);
+    return group === undefined ? this.#prefix + taskId : this.#groupPrefix + group;
   }
 
   /** The task of a key that `keyOf` gave. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { isFinished } from '../contracts/backend.ts';
+import { isFinished, savedGroupKey } from '../contracts/backend.ts';
 import { MessageTooLargeError } from '../errors.ts';
 import { type BackendLaw, storeAll } from './backend-world.ts';
 import { eventually } from './eventually.ts';
@@ -136,6 +136,20 @@ export const resultLaws: readonly BackendLaw[] = [
       ]);
       await storeAll(backend, [world.record('a', 'STARTED')]);
       assert.deepEqual(await backend.fetchMany([world.id('a')]), [world.record('a', 'STARTED')]);
+    },
+  },
+  {
+    name: 'a saved group is kept beside a task of the same id, and may be saved again',
+    async check(world) {
+      const backend = await world.open();
+      const id = world.id('same');
+      const saved = (text: string) => ({ taskId: savedGroupKey(id), state: 'GROUP', document: `{"result":"${text}"}` });
+      await storeAll(backend, [saved('first'), world.record('same', 'SUCCESS')]);
+      await storeAll(backend, [saved('second')]);
+      const documents = (await backend.fetchMany([savedGroupKey(id), id])).map((record) => record?.document);
+      assert.deepEqual(documents, [saved('second').document, world.record('same', 'SUCCESS').document]);
+      await backend.forgetMany([savedGroupKey(id)]);
+      assert.deepEqual(await backend.fetchMany([savedGroupKey(id), id]), [undefined, world.record('same', 'SUCCESS')]);
     },
   },
   {

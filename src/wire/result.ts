@@ -1,8 +1,7 @@
 import { DecodeError, SerializationError } from '../errors.ts';
+import { decodeDocument, encodeDocument } from './document.ts';
 import { formatIsoTime, parseIsoTime } from './iso-time.ts';
-import { encodeJson } from './json.ts';
 import { saferepr } from './saferepr.ts';
-import { acceptList, decodeBody, encodeBody } from './serializers.ts';
 import { type Fields, isMap } from './task-fields.ts';
 import type { ResultMeta } from './task-message.ts';
 
@@ -24,12 +23,7 @@ export interface DecodeResultOptions {
  * yaml, bytes for msgpack. Throws {@link SerializationError} naming the place in the return value.
  */
 export function encodeResult(meta: ResultMeta, options: EncodeResultOptions): string | Uint8Array {
-  const document = toDocument(meta);
-  const jsonOptions = { tags: options.jsonTags ?? true, root: '' };
-  // The common case is spared the way through bytes.
-  if (options.serializer === 'json') return encodeJson(document, jsonOptions);
-  const { body, contentEncoding } = encodeBody(options.serializer, document, jsonOptions);
-  return contentEncoding === 'utf-8' ? Buffer.from(body).toString('utf8') : body;
+  return encodeDocument(toDocument(meta), options.serializer, options.jsonTags);
 }
 
 /**
@@ -37,10 +31,7 @@ export function encodeResult(meta: ResultMeta, options: EncodeResultOptions): st
  * document is none.
  */
 export function decodeResult(document: string | Uint8Array, options: DecodeResultOptions): ResultMeta {
-  const accept = acceptList([options.serializer]);
-  const [contentType = ''] = accept.contentTypes;
-  const bytes = typeof document === 'string' ? Buffer.from(document, 'utf8') : document;
-  const meta = decodeBody(bytes, contentType, 'utf-8', accept);
+  const meta = decodeDocument(document, options.serializer);
   if (!isMap(meta)) throw bad('the document', 'a map', meta);
   return fromDocument(meta);
 }

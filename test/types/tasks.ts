@@ -1,6 +1,6 @@
 /** Checked by the compiler in the types lane; never run. A line that should not compile says so, and is an error if it does. */
 import { z } from 'zod';
-import { type AsyncResult, Lovage, type Retry, type Task, TaskBase, type TaskContext } from '../../src/index.ts';
+import { type AsyncResult, group, Lovage, type Retry, type Task, TaskBase, type TaskContext } from '../../src/index.ts';
 
 declare const app: Lovage;
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -134,3 +134,12 @@ export const notThrown = context.retry({ throw: false });
 same<typeof notThrown, Retry>();
 // @ts-expect-error retry options are checked
 context.retry({ max_retries: 3 });
+
+// A group has the results of its tasks, one by one; of a list of unknown length, as a list.
+const pair = await group([add.s(1, 2), find.s('a', true)]).delay();
+same<Awaited<ReturnType<typeof pair.get>>, [number, { id: string; deep: boolean | undefined }]>();
+same<(typeof pair.results)[0], AsyncResult<number>>();
+const several = await group([1, 2].map((n) => add.s(n, n))).delay();
+same<Awaited<ReturnType<typeof several.get>>, number[]>();
+// @ts-expect-error a member lacks an argument
+group([add.s(1)]);

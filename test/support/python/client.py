@@ -11,7 +11,7 @@ import traceback
 import uuid
 
 from celery import chain, chord, group, signature
-from celery.result import AsyncResult
+from celery.result import AsyncResult, GroupResult
 from kombu import Connection
 
 from app import OutOfStock, app
