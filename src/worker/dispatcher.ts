@@ -324,14 +324,21 @@ export class Dispatcher {
   }
 
   #submit(runs: readonly Held[]): void {
+    const now = Date.now();
     const jobs = runs.flatMap((held) => {
       if (!held.message) return [];
       const id = String(this.#nextJob++);
       this.#running.set(id, held);
+      held.startedAt = now;
       const { queue, attempt } = held.delivery;
       return [{ id, held, request: { message: held.message, queue, attempt } }];
     });
     if (jobs.length > 0) this.#parts.lanes.submit(jobs);
+  }
+
+  /** It holds messages: some are read, wait, run, or are not settled yet. */
+  get busy(): boolean {
+    return this.#arriving + this.#waiting.length + this.#running.size + this.#parts.settler.pending > 0;
   }
 
   /** Takes what has ended. */

@@ -91,6 +91,8 @@ export interface Held {
   /** Acked before its run; its lease is over. */
   acked: boolean;
   readonly receivedAt: number;
+  /** When it was handed to its lane, in milliseconds since the epoch. */
+  startedAt?: number;
   readonly claims?: HeldClaims;
 }
 

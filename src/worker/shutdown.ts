@@ -73,6 +73,11 @@ export class Shutdown {
     return this.#overdue;
   }
 
+  /** What there is to end; `undefined` before the start. */
+  get parts(): Ending | undefined {
+    return this.#parts;
+  }
+
   /** Tells which parts there are to end. */
   attach(parts: Ending): void {
     this.#parts = parts;
