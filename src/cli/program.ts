@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { autoscaleCommand } from './commands/autoscale.ts';
 import { callCommand } from './commands/call.ts';
 import { dlqCommand } from './commands/dlq.ts';
 import { purgeCommand } from './commands/purge.ts';
@@ -56,6 +57,7 @@ export function lovageProgram(): Command {
     purgeCommand(),
     dlqCommand(),
     reportCommand(),
+    autoscaleCommand(),
   ]) {
     program.addCommand(command);
   }

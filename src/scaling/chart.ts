@@ -177,10 +177,10 @@ function niceTicks(most: number): number[] {
   return Array.from({ length: count + 1 }, (_, i) => i * step);
 }
 
-/** 0, 1, 10, 100 ... to the first that is not below `most`. */
+/** 0, 10, 100 ... to the first that is not below `most`. */
 function powers(most: number): number[] {
   const count = Math.ceil(Math.log10(most));
-  return [0, ...Array.from({ length: count + 1 }, (_, i) => 10 ** i)];
+  return [0, ...Array.from({ length: Math.max(1, count) }, (_, i) => 10 ** (i + 1))];
 }
 
 function timeTicks(seconds: number): number[] {

@@ -170,8 +170,8 @@ class Play {
     const at = this.#input.arrivals[this.#nextArrival];
     if (at === undefined) return;
     this.#at(at, () => {
-      this.#nextArrival += 1;
-      this.#waiting.push({ arrivedAt: at, startedAt: at });
+      for (; this.#input.arrivals[this.#nextArrival] === at; this.#nextArrival++)
+        this.#waiting.push({ arrivedAt: at, startedAt: at });
       this.#feed();
       this.#arriveNext();
     });

@@ -22,7 +22,7 @@ export interface TrackingPolicy {
  * What is known of Application Auto Scaling: 3 minutes up, 15 minutes down, at 90 % of the target. Its documentation says
  * that it takes tasks away more gradually than it adds them, and not how; 0.3 is what a published walk-through shows (10 to 7).
  */
-export const awsTracking = { outPoints: 3, inPoints: 15, inBelow: 0.9, inStep: 0.3 } as const;
+export const awsTracking = { outPoints: 3, inPoints: 15, inBelow: 0.9, inStep: 0.3 };
 
 /** What a policy remembers from one value to the next: plain data. */
 export interface TrackingState {
