@@ -75,7 +75,7 @@ class Protection {
     const { busy } = worker;
     const renew = busy && now - this.#onSince > expiresInMinutes * 30_000;
     if (busy === this.#isOn && !renew) return;
-    const gap = Math.min(maxGapMs, gapMs * 2 ** Math.min(this.#failures, 10));
+    const gap = Math.min(maxGapMs, gapMs * 2 ** Math.min(Math.max(0, this.#failures - 1), 10));
     if (now - this.#askedAt < gap) return;
     this.#asking = this.#ask(busy).finally(() => {
       this.#asking = undefined;

@@ -59,7 +59,7 @@ export function addTargetOptions(command: Command): Command {
     .option('--target <n>', 'messages for each task to aim at', amount)
     .option('--latency <time>', 'or how long a message may wait, such as 2m', duration)
     .option('--service-time <time>', 'what a run takes on average, such as 1.5s', duration)
-    .option('--concurrency <n>', 'runs at once in one task (default: workerConcurrency of the app)', wholeNumber(1))
+    .option('--concurrency <n>', 'runs at once in one task', wholeNumber(1))
     .option('--scale-out-cooldown <seconds>', 'after tasks were added', wholeNumber(0), 60)
     .option('--scale-in-cooldown <seconds>', 'after tasks were taken away', wholeNumber(0), 60);
 }

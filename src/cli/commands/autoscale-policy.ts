@@ -29,9 +29,9 @@ interface Options extends MetricOptions, TargetOptions {
   readonly service?: string;
   readonly region?: string;
   readonly name?: string;
-  readonly config?: string;
+  readonly tracking?: string;
   readonly math?: boolean;
-  readonly configOnly?: boolean;
+  readonly trackingOnly?: boolean;
   readonly apply?: boolean;
 }
 
@@ -43,9 +43,12 @@ export function policyCommand(): Command {
   addTargetOptions(addServiceOptions(command));
   return addMetricOptions(command)
     .option('--name <name>', 'name of the policy (default: the service, and -backlog)')
-    .option('--config <file>', 'JSON of target tracking, as `aws application-autoscaling put-scaling-policy` takes it')
+    .option(
+      '--tracking <file>',
+      'JSON of target tracking, as `aws application-autoscaling put-scaling-policy` takes it',
+    )
     .option('--math', 'without a monitor: metrics of SQS over those of Container Insights')
-    .option('--config-only', 'print only the JSON of target tracking')
+    .option('--tracking-only', 'print only the JSON of target tracking')
     .option('--apply', 'ask AWS for it')
     .action(run<[Options]>(policy));
 }
@@ -55,7 +58,7 @@ async function policy(session: Session, options: Options): Promise<number> {
   const names = metricNames(options);
   const queues = options.queue ?? (await queuesOf(session, options, names));
   const tracking = trackingOf(options, names, queues);
-  if (options.configOnly) {
+  if (options.trackingOnly) {
     process.stdout.write(`${configText(tracking)}\n`);
     return status.ok;
   }
@@ -88,11 +91,11 @@ async function policy(session: Session, options: Options): Promise<number> {
 }
 
 function trackingOf(options: Options, names: MetricNames, queues: readonly string[]): TrackingConfig {
-  const { config, math, cluster = '', service = '', scaleOutCooldown, scaleInCooldown } = options;
+  const { tracking: config, math, cluster = '', service = '', scaleOutCooldown, scaleInCooldown } = options;
   if (config !== undefined) {
     if (options.target !== undefined || options.latency !== undefined)
-      throw new ConfigError('--config has the target already: leave out --target and --latency');
-    return readTrackingConfig(readOptionFile(config, '--config'), config);
+      throw new ConfigError('--tracking has the target already: leave out --target and --latency');
+    return readTrackingConfig(readOptionFile(config, '--tracking'), config);
   }
   const { metric, target } = aimOf(options);
   if (!math) return trackingConfig({ target, scaleOutCooldown, scaleInCooldown, queues, names, metric });
@@ -103,7 +106,11 @@ function trackingOf(options: Options, names: MetricNames, queues: readonly strin
 }
 
 /** Where neither metric nor dimensions depend on a queue, none need be known. */
-async function queuesOf(session: Session, { math, config }: Options, names: MetricNames): Promise<readonly string[]> {
+async function queuesOf(
+  session: Session,
+  { math, tracking: config }: Options,
+  names: MetricNames,
+): Promise<readonly string[]> {
   if (!math && (config !== undefined || !tellsQueues(names))) return [''];
   return chooseQueues((await session.app()).config, undefined);
 }

@@ -23,7 +23,7 @@ interface Options extends TargetOptions {
   readonly backlog: number;
   readonly even?: boolean;
   readonly spread: 'fixed' | 'exponential';
-  readonly policy?: string;
+  readonly tracking?: string;
   readonly formula: Formula;
   readonly tasks?: number;
   readonly interval: number;
@@ -52,7 +52,7 @@ export function simulateCommand(): Command {
     .option('--backlog <n>', 'messages that wait at the start', wholeNumber(0), 0)
     .option('--even', 'at even intervals in place of random ones');
   addTargetOptions(command)
-    .option('--policy <file>', 'the JSON of target tracking, in place of target and cooldowns')
+    .option('--tracking <file>', 'the JSON of target tracking, in place of target and cooldowns')
     .addOption(
       new Option('--spread <spread>', 'how runs differ in time')
         .choices(['fixed', 'exponential'])
@@ -105,9 +105,9 @@ function simulationOf(options: Options): { readonly aim: Aim; readonly simulatio
   if (!serviceTime) throw new ConfigError('expected --service-time above 0, such as --service-time 1.5s');
   if (max === undefined) throw new ConfigError('expected --max, the most tasks that there may be');
   const given =
-    options.policy === undefined
+    options.tracking === undefined
       ? undefined
-      : readTrackingConfig(readOptionFile(options.policy, '--policy'), options.policy);
+      : readTrackingConfig(readOptionFile(options.tracking, '--tracking'), options.tracking);
   const aim: Aim = given
     ? { metric: 'perTask', target: given.TargetValue ?? Number.NaN }
     : aimOf({ ...options, concurrency });

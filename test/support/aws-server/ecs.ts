@@ -31,6 +31,8 @@ export class TestEcs implements Place {
   readonly account = '123456789012';
   /** By id. */
   readonly tasks = new Map<string, TestTask>();
+  /** So many requests to the agent of a task will fail. */
+  agentFailures = 0;
   readonly services = new Map<string, TestService>();
   readonly #clusters = new Set(['default']);
   readonly #definitions = new Map<string, TestTaskDefinition>();
