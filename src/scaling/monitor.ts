@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { LovageApp } from '../app/app.ts';
-import { ConfigError } from '../errors.ts';
+import { ConfigError, StoreError } from '../errors.ts';
 import { checkOptions, kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
 import { sleep } from '../util/sleep.ts';
 import { type BacklogReading, backlogOf, formulas } from './backlog.ts';
@@ -72,7 +72,15 @@ export class BacklogMonitor {
 
   /** Looks once, and hands the reading on. Rejects where that cannot be done. `undefined` where another monitor leads. */
   async once(): Promise<BacklogReading | undefined> {
-    const signal = AbortSignal.timeout(Math.max(5_000, Math.min(patienceMs, this.#intervalMs)));
+    const ms = Math.max(5_000, Math.min(patienceMs, this.#intervalMs));
+    const signal = AbortSignal.any([AbortSignal.timeout(ms), this.#ended.signal]);
+    return unlessAborted(this.#once(signal), signal, () => {
+      const what = this.#ended.signal.aborted ? 'the monitor was stopped' : `no answer within ${ms / 1000} s`;
+      return new StoreError(`the backlog of ${this.#parts.target.name}: ${what}`);
+    });
+  }
+
+  async #once(signal: AbortSignal): Promise<BacklogReading | undefined> {
     if (this.#options.leader && !(await this.#claim())) return undefined;
     const reading = await this.read(signal);
     const outcomes = await Promise.allSettled(this.#parts.sinks.map((sink) => sink.take(reading, signal)));
@@ -99,12 +107,12 @@ export class BacklogMonitor {
     this.#running ??= this.#loop(onReading);
   }
 
-  /** Ends the loop after the look that is under way, and lets another monitor lead. */
+  /** Ends the loop, and the look that is under way, and lets another monitor lead. */
   async stop(): Promise<void> {
     this.#ended.abort();
     await this.#running;
     const { app, target, sinks } = this.#parts;
-    if (this.#leads) await (await app.results()).backend?.limits?.releaseMany([this.#key()]).catch(() => {});
+    if (this.#leads) await this.#release(app).catch(() => {});
     this.#leads = false;
     await Promise.all([target, ...sinks].map((part) => part.close()));
   }
@@ -119,6 +127,7 @@ export class BacklogMonitor {
         this.#failures = 0;
         if (reading) onReading(reading);
       } catch (error) {
+        if (this.#ended.signal.aborted) return;
         this.#failures += 1;
         const fields = { error, target: this.#parts.target.name };
         const text = 'the backlog could not be read or handed on; trying again';
@@ -141,6 +150,10 @@ export class BacklogMonitor {
     return { key: `backlog-monitor:${this.queues.join(',')}:${this.#parts.target.name}`, holder: this.#holder };
   }
 
+  async #release(app: LovageApp): Promise<void> {
+    await (await app.results()).backend?.limits?.releaseMany([this.#key()]);
+  }
+
   /** Whether this one leads. A leader that dies is followed by another after two and a half intervals. */
   async #claim(): Promise<boolean> {
     const { backend } = await this.#parts.app.results();
@@ -151,5 +164,21 @@ export class BacklogMonitor {
     const [answer] = await backend.limits.claimMany([{ ...this.#key(), leaseMs: 2.5 * this.#intervalMs }]);
     this.#leads = answer?.granted === true;
     return this.#leads;
+  }
+}
+
+/** What a promise comes to, or an error as soon as the signal aborts: a store may hang. */
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal, reason: () => Error): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(reason());
+  if (signal.aborted) onAbort();
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    // What comes of it later is no one's business.
+    promise.catch(() => {});
+    aborted.catch(() => {});
   }
 }

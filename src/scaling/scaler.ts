@@ -18,12 +18,19 @@ export interface ScalerOptions {
  */
 export function scaler({ target, policy, metric, logger }: ScalerOptions): BacklogSink<BacklogReading> {
   let state = newTracking;
+  let isKnown = true;
   return {
     name: `scaler of ${target.name}`,
     async take(reading, signal) {
       const { running, pending, desired: current = running + pending } = reading.tasks;
       const { total } = reading;
       const value = total[metric];
+      if (value === undefined && isKnown)
+        logger.warn(
+          {},
+          'how long tasks take is not known, so a latency says nothing: give the service time, or have workers report it (--report-runtimes)',
+        );
+      isKnown = value !== undefined;
       const next = track(state, { at: reading.at.getTime(), value, current }, policy);
       state = next.state;
       const least = total.ready + total.inFlight > 0 ? Math.max(1, policy.min) : policy.min;

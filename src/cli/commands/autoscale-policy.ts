@@ -65,6 +65,10 @@ async function policy(session: Session, options: Options): Promise<number> {
   if (max === undefined) throw new ConfigError('expected --max, the most tasks that there may be');
   const requests = policyRequests({ cluster, service, min, max, tracking, queues, names, math, name });
   const { register, tracking: put, fromZero } = requests;
+  if (options.tracking === undefined && !math && aimOf(options).metric === 'seconds')
+    session.out.note(
+      `the policy needs the metric ${names.secondsMetric}: run the monitor with --service-time, or workers with --report-runtimes`,
+    );
   const steps = [
     { action: 'application-autoscaling:RegisterScalableTarget', input: register },
     { action: 'application-autoscaling:PutScalingPolicy', input: put },
