@@ -170,7 +170,8 @@ export class BacklogMonitor {
 /** What a promise comes to, or an error as soon as the signal aborts: a store may hang. */
 async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal, reason: () => Error): Promise<T> {
   const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(reason());
+  // A moment later: whoever hears the signal, too, can say better what went wrong.
+  const onAbort = () => setTimeout(() => reject(reason()), 100);
   if (signal.aborted) onAbort();
   signal.addEventListener('abort', onAbort, { once: true });
   try {

@@ -4,12 +4,13 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { backlogMonitor } from '../../src/aws/index.ts';
-import { Lovage } from '../../src/index.ts';
+import { backlogMonitor, monitorInWorkers } from '../../src/aws/index.ts';
+import { Lovage, Worker } from '../../src/index.ts';
 import { BacklogMonitor, type ScalingTarget } from '../../src/scaling/index.ts';
 import { Place } from '../cli/lovage.ts';
 import { type AwsServer, startAwsServer } from '../support/aws-server/server.ts';
 import { quiet } from '../support/in-memory.ts';
+import { startSqs } from '../support/sqs-server.ts';
 import { until } from '../support/workplace.ts';
 
 const sleeper = [process.execPath, '-e', "process.on('SIGTERM',()=>process.exit(0));setInterval(()=>{},1e3)"];
@@ -34,11 +35,14 @@ const published = (aws: AwsServer, name = 'BacklogPerTask') =>
 
 describe('lovage autoscale monitor --once', () => {
   test('one command line publishes what the widely used hand-made monitor does, to the byte', async () => {
-    const { aws, app, lovage } = await start(2);
+    const { aws, lovage } = await start(2);
+    await using sqs = await startSqs();
+    const broker = `${sqs.url}&create_missing=true`;
+    await using app = new Lovage('client', { broker, logger: quiet });
     const line = ['--queue', 'qiita-sqs', ...mailer, '--namespace', 'SQS/BACKLOG', '--metric', 'backlogpertask'];
     line.push('--dimension', 'SQSName=qiita-sqs', '--formula', 'ready', '--once');
     for (let i = 0; i < 7; i++) await app.sendTask('x', [], { queue: 'qiita-sqs' });
-    expect((await lovage(...line)).status).toBe(0);
+    expect(await lovage(...line, '-b', broker)).toMatchObject({ status: 0, stderr: '' });
     const dimensions = [{ Name: 'SQSName', Value: 'qiita-sqs' }];
     const datum = (Value: number) => ({ MetricName: 'backlogpertask', Dimensions: dimensions, Unit: 'Count', Value });
     expect(aws.inputs('PutMetricData')).toEqual([{ Namespace: 'SQS/BACKLOG', MetricData: [datum(7 / 2)] }]);
@@ -186,6 +190,34 @@ describe('the monitor as a service', () => {
     expect(seen).toEqual(['a', 'a', 'b']);
   });
 
+  test('inside of workers one publishes, and when it has stopped another does', async () => {
+    const { aws, app } = await start(1);
+    monitorInWorkers({
+      app,
+      cluster: 'work',
+      service: 'mailer',
+      queues: ['mail'],
+      interval: 1,
+      endpointUrl: aws.endpoint,
+      region: 'eu-west-1',
+    });
+    Object.assign(process.env, aws.env);
+    onTestFinished(() => {
+      for (const name of Object.keys(aws.env)) delete process.env[name];
+    });
+    const [a, b] = [new Worker(app, { name: 'a@%h' }), new Worker(app, { name: 'b@%h' })];
+    await a.start();
+    await until(() => published(aws).length >= 2);
+    await a.stop();
+    const before = published(aws).length;
+    await b.start();
+    await until(() => published(aws).length >= before + 2);
+    await b.stop();
+    expect(() => monitorInWorkers({ app, cluster: 'work', service: 'mailer', interval: 0 })).toThrow(
+      "option 'interval'",
+    );
+  });
+
   test('serves the backlog as JSON, as KEDA asks for it', async () => {
     const { app, place } = await start();
     for (let i = 0; i < 4; i++) await app.sendTask('x', [], { queue: 'mail' });
@@ -229,6 +261,8 @@ describe('providers', () => {
       '10',
       '--scale-out-cooldown',
       '0',
+      '--scale-in-cooldown',
+      '1',
       '--scale-in-after',
       '2',
       '--interval',
