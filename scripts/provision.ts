@@ -47,7 +47,7 @@ export const lanes: readonly Lane[] = [
       'test/app/{checkpoints,limits,revoke}.test.ts',
       'test/cli/worker-signals.test.ts',
       'test/examples/heroku.test.ts',
-      'test/fault/{once,reconnect}.test.ts',
+      'test/fault/{migrate,migrate-sqs,once,reconnect}.test.ts',
     ],
     needs: [redis],
   },

@@ -105,6 +105,11 @@ export class LeaseLostError extends LovageError {
   override readonly code = 'LEASE_LOST';
 }
 
+/** Messages cannot be moved on before somebody decides or stops something. Those under way are in the journal. */
+export class MigrationError extends LovageError {
+  override readonly code = 'MIGRATION';
+}
+
 /** A worker received nothing although messages waited and it had free slots; it stopped, so as to be started again. */
 export class WorkerStuckError extends LovageError {
   override readonly code = 'WORKER_STUCK';

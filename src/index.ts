@@ -42,6 +42,7 @@ export type * from './contracts/bus.ts';
 export type * from './contracts/common.ts';
 export type * from './contracts/diagnosis.ts';
 export type * from './contracts/limits.ts';
+export type * from './contracts/moving.ts';
 export type * from './contracts/pool.ts';
 export type * from './contracts/setup.ts';
 // Errors, sorted in their file by who must act.

@@ -8,7 +8,7 @@ import { callerFiles } from '../util/import-file.ts';
 import { checkOptions } from '../util/options.ts';
 import { loadSerializers } from '../wire/serializers.ts';
 import { type Config, configTable, type ErrorClass, type LovageOptions, resolveConfig } from './config.ts';
-import { type Connections, connect, type Drivers } from './connections.ts';
+import { type Connections, connect, type Drivers, makeStores } from './connections.ts';
 import { currentRunning } from './current-task.ts';
 import type { DiscoveryOptions } from './discovery.ts';
 import { GroupResult, restoreGroup } from './group-result.ts';
@@ -340,6 +340,11 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
       });
     }
     return this.#running;
+  }
+
+  /** Makes the broker and the result backend once more and starts neither, for who looks after them. */
+  stores(): Promise<Connections> {
+    return makeStores(this.config, this.#drivers);
   }
 
   async broker(): Promise<Broker> {

@@ -1,8 +1,10 @@
 import type { BackendFeatures, JoinStore, ResultBackend, ResultRecord } from '../contracts/backend.ts';
 import type { ItemFailure, Recipe } from '../contracts/common.ts';
+import type { Diagnosis } from '../contracts/diagnosis.ts';
 import type { LimitStore } from '../contracts/limits.ts';
 import { MessageTooLargeError } from '../errors.ts';
 import { openRedis, type RedisHandle } from '../stores/redis.ts';
+import { diagnoseRedis } from '../stores/redis-diagnosis.ts';
 import { RedisJoins } from '../stores/redis-joins.ts';
 import { RedisLimits } from '../stores/redis-limits.ts';
 import { RedisResults } from '../stores/redis-results.ts';
@@ -58,11 +60,13 @@ class RedisBackend implements ResultBackend {
     finishMany: async (...args) => (await this.#opening.get()).limits.finishMany(...args),
     reserveMany: async (...args) => (await this.#opening.get()).limits.reserveMany(...args),
   };
+  readonly #location: RedisLocation;
   readonly #opening: Opening<Opened>;
 
   constructor(location: RedisLocation, recipe: Recipe) {
     this.url = location.url;
     this.recipe = recipe;
+    this.#location = location;
     this.#opening = new Opening(`the result backend ${location.url}`, () => open(location));
   }
 
@@ -74,6 +78,10 @@ class RedisBackend implements ResultBackend {
     const opened = await this.#opening.end();
     opened?.watch.close();
     await opened?.release();
+  }
+
+  diagnose(): Promise<Diagnosis> {
+    return diagnoseRedis(this.#location);
   }
 
   async storeMany(records: readonly ResultRecord[], ttlMs?: number): Promise<ItemFailure[]> {

@@ -1,8 +1,10 @@
 import type { BackendFeatures, JoinStore, ResultBackend, ResultRecord } from '../contracts/backend.ts';
 import type { ItemFailure, Recipe } from '../contracts/common.ts';
+import type { Diagnosis } from '../contracts/diagnosis.ts';
 import type { LimitStore } from '../contracts/limits.ts';
 import { MessageTooLargeError } from '../errors.ts';
 import { openSqlite, type StoreHandle } from '../stores/sqlite.ts';
+import { diagnoseSqlite } from '../stores/sqlite-diagnosis.ts';
 import { SqliteJoins } from '../stores/sqlite-joins.ts';
 import { SqliteLimits } from '../stores/sqlite-limits.ts';
 import { SqliteResults } from '../stores/sqlite-results.ts';
@@ -54,11 +56,13 @@ class SqliteBackend implements ResultBackend {
     finishMany: async (...args) => (await this.#opening.get()).limits.finishMany(...args),
     reserveMany: async (...args) => (await this.#opening.get()).limits.reserveMany(...args),
   };
+  readonly #location: SqliteLocation;
   readonly #opening: Opening<Opened>;
 
   constructor(location: SqliteLocation, recipe: Recipe) {
     this.url = location.url;
     this.recipe = recipe;
+    this.#location = location;
     this.#opening = new Opening(`the result backend ${location.url}`, () => open(location));
   }
 
@@ -70,6 +74,10 @@ class SqliteBackend implements ResultBackend {
     const opened = await this.#opening.end();
     opened?.watch.close();
     await opened?.release();
+  }
+
+  diagnose(): Promise<Diagnosis> {
+    return diagnoseSqlite(this.#location);
   }
 
   async storeMany(records: readonly ResultRecord[], ttlMs?: number): Promise<ItemFailure[]> {

@@ -2,10 +2,14 @@ import { Command } from 'commander';
 import { autoscaleCommand } from './commands/autoscale.ts';
 import { callCommand } from './commands/call.ts';
 import { dlqCommand } from './commands/dlq.ts';
+import { doctorCommand } from './commands/doctor.ts';
+import { iamCommand } from './commands/iam.ts';
+import { migrateCommand } from './commands/migrate.ts';
 import { purgeCommand } from './commands/purge.ts';
 import { queuesCommand } from './commands/queues.ts';
 import { reportCommand } from './commands/report.ts';
 import { resultCommand } from './commands/result.ts';
+import { setupCommand } from './commands/setup.ts';
 import { statusCommand } from './commands/status.ts';
 import { workerCommand } from './commands/worker.ts';
 import { refuseCommands, refuseOptions } from './refuse.ts';
@@ -18,7 +22,6 @@ export const missingCommands = {
   control: 'workers answer nothing but `lovage status` yet',
   events: 'there are no task events yet; `lovage worker --json` logs each task',
   multi: 'start one worker a service in systemd, Docker or your platform',
-  migrate: 'there is no mover of messages yet',
   shell: 'import the app in `node`',
   amqp: 'there is no AMQP shell',
   list: '`lovage queues` shows the queues',
@@ -56,6 +59,10 @@ export function lovageProgram(): Command {
     queuesCommand(),
     purgeCommand(),
     dlqCommand(),
+    migrateCommand(),
+    setupCommand(),
+    iamCommand(),
+    doctorCommand(),
     reportCommand(),
     autoscaleCommand(),
   ]) {

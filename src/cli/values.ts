@@ -17,6 +17,15 @@ function reader<T>(kind: Kind<T>): (text: string) => T {
 
 export const seconds = reader(kinds.seconds());
 export const list = reader(kinds.texts);
+/** The number of an AWS account. */
+export const accountNumber = reader(
+  kinds.custom<string>(
+    'the 12 digits of an AWS account',
+    () => false,
+    (text) => (/^\d{12}$/.test(text) ? text : undefined),
+  ),
+);
+
 export const wholeNumber = (min: number, max?: number) => reader(kinds.int(min, max));
 
 const isoTime = kinds.custom<Date>(

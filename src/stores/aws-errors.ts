@@ -82,6 +82,7 @@ function byNetwork(error: Raised): Maker | undefined {
   if (/^(ERR_TLS|ERR_SSL|EPROTO|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO)/.test(code)) return notSecure;
   // The SDK calls it a timeout.
   if (code === 'ECONNRESET' || code === 'EPIPE') return broken;
+  if (error.name === 'TimeoutError') return noAnswer;
   if (/^E[A-Z]+$/.test(code)) return unreachable;
   return undefined;
 }

@@ -157,6 +157,23 @@ export class MemoryMessages {
     return buried;
   }
 
+  /** Those of a queue that are not due yet, the first due first. */
+  parked(name: string): Stored[] {
+    const all = this.#delayed.clear();
+    for (const message of all) this.#delayed.push(message);
+    return all.filter(({ queue }) => queue === name).sort((a, b) => a.dueAt - b.dueAt || a.rank - b.rank);
+  }
+
+  /** Takes out a message that is not due yet. False where it is none any more. */
+  unpark(id: number): boolean {
+    const all = this.#delayed.clear();
+    const kept = all.filter((message) => message.id !== id);
+    for (const message of kept) this.#delayed.push(message);
+    const [taken] = all.filter((message) => message.id === id);
+    if (taken) this.#queue(taken.queue).depth.delayed -= 1;
+    return taken !== undefined;
+  }
+
   count(name: string): QueueDepth | undefined {
     const depth = this.#queues.get(name)?.depth;
     if (!depth) return undefined;

@@ -3,6 +3,7 @@ import { maskUrl } from '../util/mask-url.ts';
 import { kinds, type OptionsOf, option } from '../util/options.ts';
 import { readUrlOptions } from '../util/url-options.ts';
 import { MemoryBus } from './memory-bus.ts';
+import { Expiring } from './memory-expiring.ts';
 import { MemoryLimits } from './memory-limits.ts';
 import { MemoryMessages } from './memory-messages.ts';
 import { MemoryResults } from './memory-results.ts';
@@ -47,6 +48,8 @@ export class MemoryStore {
   readonly bus = new MemoryBus();
   readonly results = new MemoryResults();
   readonly limits = new MemoryLimits();
+  /** Keys of batches that were published once. */
+  readonly published = new Expiring<true>();
 
   /** @internal */
   close(): void {

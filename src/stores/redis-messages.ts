@@ -118,6 +118,25 @@ export class RedisMessages {
     return failures;
   }
 
+  /** Publishes at most {@link MAX_BATCH} messages, all or none; false where a batch of this key was published before. */
+  async publishOnce(batch: readonly Outgoing[], key: string, ttlMs: number): Promise<boolean> {
+    const { parkDelayed = true } = this.#store.location.options;
+    await this.declare(this.#unknown(batch));
+    const id = newId();
+    const args = batch.flatMap(({ queue, message, delayMs = 0 }, index) => [
+      parkDelayed ? delayMs : 0,
+      this.layout.list(queue, message.properties.priority),
+      encodeEnvelope(message, { routingKey: queue, tag: tagOf(id, index) }),
+    ]);
+    const mark = this.layout.own(`published:${key}`);
+    return (await this.#store.script(this.#scripts.publishOnce, [mark, Math.ceil(ttlMs), ...args])) === 1;
+  }
+
+  /** Takes parked messages out. Returns the positions of those that are not parked any more. */
+  async takeParked(members: readonly (readonly [queue: string, member: string])[]): Promise<number[]> {
+    return (await this.#store.script(this.#scripts.takeParked, members.flat())) as number[];
+  }
+
   /** Takes up to `max` messages. `nextMs` says when to look again, as far as the store knows: 0 where there may be more. */
   async receive(
     queues: readonly string[],

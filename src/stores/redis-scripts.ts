@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { RedisScript } from './redis.ts';
 import type { RedisLayout } from './redis-layout.ts';
+import { PUBLISH_ONCE, TAKE_PARKED } from './redis-scripts-moving.ts';
 import { COMMON, HELD, LETTERS, PARK, RESTORE, TEXT } from './redis-scripts-parts.ts';
 
 /** Where a key of another type stands in the way of messages, they are tried again after this. */
@@ -51,6 +52,10 @@ export interface RedisScripts {
   readonly purge: RedisScript;
   /** what, ids... -> how many there were */
   readonly letters: RedisScript;
+  /** mark, ttl, then delay, list, envelope of each message -> 1, or 0 where the mark was there */
+  readonly publishOnce: RedisScript;
+  /** queue, member of each -> positions of those that are not parked */
+  readonly takeParked: RedisScript;
 }
 
 /** The scripts for one layout. Its names are part of their text, so a script is sent and parsed but once. */
@@ -79,6 +84,8 @@ local BATCH_NAME = ${BATCH_NAME_LENGTH}
     count: script(COUNT),
     purge: script(PURGE),
     letters: script(LETTERS_MANY, TEXT),
+    publishOnce: script(PUBLISH_ONCE, PARK),
+    takeParked: script(TAKE_PARKED),
   };
 }
 

@@ -3,6 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { StoreError, StoreLockedError } from '../errors.ts';
 import { backoffMs } from '../util/backoff.ts';
+import { loadSqlite } from '../util/load-sqlite.ts';
 import { sleep } from '../util/sleep.ts';
 import { isBusy, storeError } from './sqlite-errors.ts';
 import { adoptFile } from './sqlite-schema.ts';
@@ -217,19 +218,5 @@ async function openFile(path: string, location: SqliteLocation): Promise<SqliteS
   } catch (error) {
     db?.close();
     throw storeError(error, path);
-  }
-}
-
-/** `node:sqlite`, without the warning that Node 22 prints for it: it is stable since, and nothing the user can act on. */
-function loadSqlite(): typeof import('node:sqlite') {
-  const emitWarning = process.emitWarning;
-  process.emitWarning = (warning: string | Error, ...rest: unknown[]) => {
-    if (!String(warning).startsWith('SQLite is an experimental feature'))
-      Reflect.apply(emitWarning, process, [warning, ...rest]);
-  };
-  try {
-    return process.getBuiltinModule('node:sqlite');
-  } finally {
-    process.emitWarning = emitWarning;
   }
 }

@@ -129,6 +129,15 @@ export class SqsApi {
     }
   }
 
+  async setAttributes(queue: SqsQueue, attributes: Readonly<Record<string, string>>): Promise<void> {
+    const command = new this.#sdk.SetQueueAttributesCommand({ QueueUrl: queue.url, Attributes: { ...attributes } });
+    try {
+      await this.#client.send(command);
+    } catch (error) {
+      throw this.#queueFailure(error, 'SetQueueAttributes', queue);
+    }
+  }
+
   async purge(queue: SqsQueue): Promise<void> {
     try {
       await this.#client.send(new this.#sdk.PurgeQueueCommand({ QueueUrl: queue.url }));

@@ -70,7 +70,7 @@ export class SqsConsumer implements Consumer {
     this.#payloads = payloads;
     this.#leaseMs = leaseMs;
     this.#onClose = onClose;
-    this.#lines = [...new Set(names)].map((name) => new Line(name));
+    this.#lines = this.#linesOf(names);
   }
 
   async receive(max: number, waitMs: number, signal: AbortSignal): Promise<Delivery[]> {
@@ -111,11 +111,11 @@ export class SqsConsumer implements Consumer {
   }
 
   async setQueues(queues: readonly string[]): Promise<void> {
-    const before = new Map(this.#lines.map((line) => [line.name, line]));
-    this.#lines = [...new Set(queues)].map((name) => {
-      const line = before.get(name) ?? new Line(name);
-      before.delete(name);
-      return line;
+    const before = new Map(this.#lines.map((line) => [line.at, line]));
+    this.#lines = this.#linesOf(queues).map((line) => {
+      const same = before.get(line.at);
+      before.delete(line.at);
+      return same ?? line;
     });
     for (const line of before.values()) {
       this.#left.add(line);
@@ -186,33 +186,55 @@ export class SqsConsumer implements Consumer {
       // A short call is to look once, whatever was found a moment ago.
       const isForced = leftMs < 1000 && !call.asked.has(line);
       call.asked.add(line);
-      if (line.polls.size === 0) askOne(line, isForced, Math.min(this.#queues.location.waitMs, leftMs));
+      if (line.polls.size > 0 || !this.#mayAsk(line)) continue;
+      askOne(line, isForced, this.#hasBusySibling(line) ? 0 : Math.min(this.#queues.location.waitMs, leftMs));
     }
     // What is not there at once is not waited for.
-    for (const line of this.#lines) while (line.polls.size > 0 && askOne(line, false, 1000));
+    for (const line of this.#lines) while (line.polls.size > 0 && this.#mayAsk(line) && askOne(line, false, 1000));
+  }
+
+  /** More urgent messages come first: as long as there may be some, nothing else is asked for. */
+  #mayAsk({ name, step }: Line): boolean {
+    return !this.#lines.some((other) => other.name === name && other.step < step && !other.isKnownEmpty);
+  }
+
+  /** While one priority has messages, the others are looked at, and not waited for. */
+  #hasBusySibling({ name, at }: Line): boolean {
+    return this.#lines.some((other) => other.name === name && other.at !== at && !other.isKnownEmpty);
+  }
+
+  #linesOf(names: readonly string[]): Line[] {
+    return [...new Set(names)].flatMap((name) =>
+      this.#queues.steps(name).map(({ at, step }) => new Line(name, at, step)),
+    );
   }
 
   #start(line: Line, count: number, waitSeconds: number, short: Set<Promise<void>>): void {
     const poll = this.#poll(line, count, waitSeconds).finally(() => {
       line.polls.delete(poll);
       short.delete(poll);
-      if (line.polls.size === 0) this.#left.delete(line);
+      if (line.polls.size === 0) {
+        line.isWaiting = false;
+        this.#left.delete(line);
+      }
       this.#change();
     });
     line.polls.set(poll, count);
+    line.isWaiting ||= waitSeconds > 0;
     if (waitSeconds === 0) short.add(poll);
   }
 
   /** One request and its answer. Never rejects. */
   async #poll(line: Line, max: number, waitSeconds: number): Promise<void> {
     try {
-      line.queue ??= await this.#queues.get(line.name);
+      line.queue ??= await this.#queues.get(line.at);
       const { queue } = line;
       const leaseSeconds = secondsOf(this.#leaseMs);
       const request = { max, waitSeconds, leaseSeconds, signal: this.#cutting.signal };
       const messages = await queue.api.receive(queue, request);
       const now = Date.now();
-      const pause = { lines: this.#lines.length, idleMs: this.#queues.location.idleMs };
+      const { waitMs, idleMs } = this.#queues.location;
+      const pause = { lines: this.#lines.length, waitMs, idleMs };
       line.answered(messages.length, max, waitSeconds * 1000, pause);
       const surelyUntil = now + leaseSeconds * 1000 - Math.min(2000, this.#leaseMs / 10);
       const held = messages.map((message) => ({ taken: takenOf(message, queue, now), name: line.name, surelyUntil }));
@@ -221,7 +243,7 @@ export class SqsConsumer implements Consumer {
       if (this.#cutting.signal.aborted) return;
       line.failed(error as Error);
       if (isMissing(error)) {
-        this.#queues.forget(line.name);
+        this.#queues.forget(line.at);
         line.queue = undefined;
       }
     }
@@ -281,8 +303,12 @@ export class SqsConsumer implements Consumer {
       take(line, Math.ceil((max - got.length) / (this.#lines.length - i)));
     });
     for (const line of this.#lines) take(line, max - got.length);
-    // The first queue goes to the back, so that each comes first in its turn.
-    if (got.length > 0) this.#lines = [...this.#lines.slice(1), ...this.#lines.slice(0, 1)];
+    // The first queue goes to the back, so that each comes first in its turn; its priorities stay together.
+    const [first] = this.#lines;
+    if (got.length > 0 && first) {
+      const isOther = ({ name }: Line) => name !== first.name;
+      this.#lines = [...this.#lines.filter(isOther), ...this.#lines.filter((line) => !isOther(line))];
+    }
     return got;
   }
 

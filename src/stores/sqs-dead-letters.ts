@@ -67,7 +67,10 @@ export class SqsDeadLetters implements DeadLetters {
   async retryMany(ids: readonly string[]): Promise<number> {
     let count = 0;
     await this.#each(ids, (name) => async (dead, picked) => {
-      const home = Map.groupBy(picked, (one) => this.#letter(one, name).queue);
+      const home = Map.groupBy(picked, (one) => {
+        const { queue, message } = this.#letter(one, name);
+        return this.#queues.stepFor(queue, message.properties.priority);
+      });
       for (const [queueName, some] of home) {
         const queue = await this.#queues.get(queueName);
         const entries = some.map((one) =>

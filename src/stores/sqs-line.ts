@@ -8,16 +8,33 @@ const MAX_POLLS = 10;
 /** One queue's failure is told of so often; in between the others are served. */
 const TELL_MS = 60_000;
 /** A worker as a whole asks so often while all its queues are idle, as far as `pollingInterval` allows. */
-const POLLS_PER_MINUTE = 3;
+export const POLLS_PER_MINUTE = 3;
+
+/** What an idle queue may cost. */
+export interface Pause {
+  /** How many queues a worker asks. */
+  readonly lines: number;
+  /** How long a request waits that has nothing else to do. */
+  readonly waitMs: number;
+  /** The longest pause. */
+  readonly idleMs: number;
+}
 
 /** What a consumer knows of one of its queues: what it has asked for, and what came that nobody has taken yet. */
 export class Line {
+  /** As the application calls the queue. */
   readonly name: string;
+  /** The name of the queue that is asked: where there are priorities, a queue has one for each step. */
+  readonly at: string;
+  /** The step of priority: lower ones come first. */
+  readonly step: number;
   /** Filled once it is found. */
   queue: SqsQueue | undefined;
   readonly buffer: Held[] = [];
   /** Requests under way, each with how many messages it may bring. */
   readonly polls = new Map<Promise<void>, number>();
+  /** A request is under way that waits for a message. */
+  isWaiting = false;
   /** Not to be asked before. */
   nextAt = 0;
   /** Why the last request failed. */
@@ -26,11 +43,18 @@ export class Line {
   #failures = 0;
   /** The last answer brought all that was asked for: there is more. */
   #isDeep = false;
-  /** The last answer brought nothing. */
   #isEmpty = true;
+  #isAnswered = false;
 
-  constructor(name: string) {
+  constructor(name: string, at = name, step = 0) {
     this.name = name;
+    this.at = at;
+    this.step = step;
+  }
+
+  /** It was asked, and the last answer brought nothing; so did nothing that came before, and is not taken yet. */
+  get isKnownEmpty(): boolean {
+    return (this.#isAnswered || this.isWaiting) && this.#isEmpty && this.buffer.length === 0;
   }
 
   /** How many messages to ask for in another request now; 0 for none. `room` is for those that will probably come at once. */
@@ -46,24 +70,21 @@ export class Line {
     return this.#isEmpty ? 0 : [...this.polls.values()].reduce((sum, count) => sum + count, 0);
   }
 
-  answered(count: number, asked: number, waitedMs: number, pause: { lines: number; idleMs: number }): void {
+  answered(count: number, asked: number, waitedMs: number, pause: Pause): void {
     this.#failures = 0;
     this.error = undefined;
     this.#isDeep = count >= asked;
     this.#isEmpty = count === 0;
-    if (count > 0) {
-      this.nextAt = 0;
-      return;
-    }
-    const cycleMs = (60_000 / POLLS_PER_MINUTE) * pause.lines;
-    // One that was not to wait does not prove much, and the next is not to follow on its heels.
-    const pauseMs = waitedMs < 1000 ? 1000 : Math.min(pause.idleMs, Math.max(0, cycleMs - waitedMs));
-    this.nextAt = performance.now() + pauseMs;
+    this.#isAnswered = true;
+    this.nextAt = count > 0 ? 0 : performance.now() + pauseMs(waitedMs, pause);
   }
 
   failed(error: Error): void {
     this.error = error;
     this.#isDeep = false;
+    // What cannot be asked must not hold up what comes after it.
+    this.#isEmpty = true;
+    this.#isAnswered = true;
     const maxMs = isPassing(error) ? 10_000 : 60_000;
     this.nextAt = performance.now() + backoffMs(this.#failures++, { startMs: 500, maxMs });
   }
@@ -75,4 +96,13 @@ export class Line {
     this.#toldAt = now;
     return true;
   }
+}
+
+/** How long an empty queue is left alone after a request that waited so long. */
+function pauseMs(waitedMs: number, { lines, waitMs, idleMs }: Pause): number {
+  // It did not wait and so proves little, but the next is not to follow on its heels.
+  if (waitedMs < 1000) return 1000;
+  // A queue alone is always waited at; one beside others only pauses when it was waited at for the whole time.
+  if (lines === 1 || waitedMs < waitMs) return 0;
+  return Math.min(idleMs, Math.max(0, (60_000 / POLLS_PER_MINUTE) * lines - waitedMs));
 }

@@ -26,6 +26,11 @@ export function withSuffix(name: string, suffix: string): string {
   return isFifoName(name) ? name.slice(0, -FIFO.length) + suffix + FIFO : name + suffix;
 }
 
+/** The name of the queue for one step of priority: that of step 0 is the queue itself. */
+export function stepName(name: string, step: number): string {
+  return step === 0 ? name : withSuffix(name, `-p${step}`);
+}
+
 /** The name in SQS of our own dead letters of a queue. */
 export function deadName(name: string): string {
   return withSuffix(name, DEAD);

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { BlobPlace, BlobStore } from '../contracts/blobs.ts';
 import type { Outgoing } from '../contracts/broker.ts';
+import type { StoreSetup } from '../contracts/setup.ts';
 import { ConfigError, StoreCorruptError } from '../errors.ts';
 import { newId } from '../util/ids.ts';
 import { maskUrl } from '../util/mask-url.ts';
@@ -27,6 +28,11 @@ export class SqsPayloads {
   constructor(store: BlobStore, threshold: number) {
     this.#store = store;
     this.#threshold = threshold;
+  }
+
+  /** What the store needs before its first use. */
+  get setup(): StoreSetup | undefined {
+    return this.#store.setup;
   }
 
   /** The bytes that a message may have in SQS. */

@@ -26,7 +26,7 @@ export class SqsPublishing {
   publish(outgoing: readonly Outgoing[]): Promise<ItemFailure[]> {
     return byGroup(
       outgoing,
-      ({ queue }) => queue,
+      ({ queue, message }) => this.#queues.stepFor(queue, message.properties.priority),
       async (name, some) => {
         try {
           return await this.#send(await this.#queues.get(name), some);

@@ -1,7 +1,7 @@
 import { ConfigError, StoreMissingError } from '../errors.ts';
 import { nearest } from '../util/nearest.ts';
 import { HOW_TO_CREATE, isMissing, openSqs, type SqsApi, type SqsQueue } from './sqs-api.ts';
-import { deadName, isFifoName, sqsName } from './sqs-names.ts';
+import { deadName, isFifoName, sqsName, stepName } from './sqs-names.ts';
 import { creationAttributes } from './sqs-setup.ts';
 import type { SqsLocation } from './sqs-url.ts';
 
@@ -29,6 +29,18 @@ export class SqsQueues {
   /** Names of queues that were used, and those of the configuration. */
   get names(): string[] {
     return [...new Set([...(this.location.predefined?.keys() ?? []), ...this.#known.keys()])];
+  }
+
+  /** The names of the queues that one queue has: more than itself where there are priorities. */
+  steps(name: string): { at: string; step: number }[] {
+    return (this.location.options.prioritySteps ?? [0]).map((step) => ({ at: stepName(name, step), step }));
+  }
+
+  /** The one of them for messages of a priority. */
+  stepFor(name: string, priority: unknown): string {
+    const { prioritySteps = [0] } = this.location.options;
+    const wanted = typeof priority === 'number' ? priority : 0;
+    return stepName(name, prioritySteps.findLast((step) => step <= wanted) ?? 0);
   }
 
   /** Where a queue is. @throws StoreMissingError where there is none, ConfigError for a name that cannot be */

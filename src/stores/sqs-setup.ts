@@ -1,3 +1,4 @@
+import { CEILING_MS } from './sqs-messages.ts';
 import { isDeadName, isFifoName } from './sqs-names.ts';
 import type { SqsLocation } from './sqs-url.ts';
 
@@ -58,4 +59,14 @@ export function creationAttributes(
 
 function text(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+/**
+ * Requests that waiting costs a task beyond sending it, when it is alone: up to ten that are due together share them. A
+ * standard queue sends it anew for each hop (a receive, a send, a delete); a FIFO queue hides it for up to 12 hours (a
+ * receive, a change of its visibility).
+ */
+export function parkedRequests(delayMs: number, { hopMs, isFifo }: Pick<SqsLocation, 'hopMs' | 'isFifo'>): number {
+  if (isFifo) return 2 * Math.ceil(delayMs / CEILING_MS);
+  return 3 * Math.max(0, Math.ceil(delayMs / hopMs) - 1);
 }

@@ -1,0 +1,80 @@
+import type { LookThrough } from '../contracts/moving.ts';
+import { sleep } from '../util/sleep.ts';
+import type { SqsQueue } from './sqs-api.ts';
+import { readableBody, takenOf } from './sqs-messages.ts';
+import type { SqsPayloads } from './sqs-payloads.ts';
+import type { SqsQueues } from './sqs-queues.ts';
+
+/** What is looked at is hidden for so long, unless the look takes longer; should it be killed, all comes back then. */
+const LOOK_SECONDS = 120;
+/** Requests at once. */
+const AT_ONCE = 8;
+/** SQS has servers that do not hear of each other at once: a queue is empty when it gave nothing so often in a row. */
+const EMPTY_TIMES = 3;
+/** Messages that are hidden or shown in one go. */
+const AT_A_TIME = 200;
+
+/** Shows all messages of a queue, by hiding and then showing them: they are neither copied nor deleted. */
+export function sqsLookThrough(queues: SqsQueues, payloads: SqsPayloads | undefined): LookThrough {
+  return async (name, see, signal) => {
+    for (const { at } of queues.steps(name)) {
+      const queue = await queues.get(at);
+      const handles = new Map<string, string>();
+      const delayMs = queues.location.hopMs;
+      try {
+        if (await look(queue, { handles, payloads, see, signal, delayMs })) return;
+      } finally {
+        await hide(queue, [...handles.values()], 0);
+      }
+    }
+  };
+}
+
+interface Look {
+  /** Of each message the last handle, which alone is good. */
+  readonly handles: Map<string, string>;
+  readonly payloads: SqsPayloads | undefined;
+  readonly see: Parameters<LookThrough>[1];
+  readonly signal: AbortSignal;
+  /** Longest time for which a message can be out of sight. */
+  readonly delayMs: number;
+}
+
+/** Returns whether enough was seen. */
+async function look(queue: SqsQueue, { handles, payloads, see, signal, delayMs }: Look): Promise<boolean> {
+  const until = performance.now() + delayMs + 1000;
+  let renewAt = performance.now() + LOOK_SECONDS * 500;
+  for (let empty = 0; !signal.aborted; ) {
+    if (performance.now() >= renewAt) {
+      renewAt = performance.now() + LOOK_SECONDS * 500;
+      await hide(queue, [...handles.values()], LOOK_SECONDS);
+    }
+    const request = { max: 10, waitSeconds: empty, leaseSeconds: LOOK_SECONDS };
+    const several = Array.from({ length: empty === 0 ? AT_ONCE : 1 }, () => queue.api.receive(queue, request));
+    const taken = (await Promise.all(several)).flat().map((message) => takenOf(message, queue, Date.now()));
+    const fresh = taken.filter(({ tag }) => !handles.has(tag.id));
+    // All of them, before anything else: they are to be shown again.
+    for (const { tag } of taken) handles.set(tag.id, tag.handle);
+    const bodies = await payloads?.fetch(fresh);
+    for (const one of fresh) {
+      const body = bodies?.get(one);
+      if (see(readableBody(typeof body === 'string' ? body : one.body))) return true;
+    }
+    empty = taken.length > 0 ? 0 : empty + 1;
+    if (empty < EMPTY_TIMES) continue;
+    const { ApproximateNumberOfMessagesDelayed: delayed = '0' } = await queue.api.attributes(queue);
+    // Delayed messages come into sight within the longest delay that SQS has.
+    if (delayed === '0' || performance.now() >= until) return false;
+    await sleep(1000, signal);
+    empty = 1;
+  }
+  return false;
+}
+
+/** Has messages hidden for so long; 0 shows them. What cannot be shown comes back by itself. */
+async function hide(queue: SqsQueue, handles: readonly string[], seconds: number): Promise<void> {
+  for (let from = 0; from < handles.length; from += AT_A_TIME) {
+    const items = handles.slice(from, from + AT_A_TIME).map((handle) => ({ handle, seconds }));
+    await queue.api.hideMany(queue, items).catch(() => {});
+  }
+}
