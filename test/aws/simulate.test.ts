@@ -30,7 +30,10 @@ describe('lovage autoscale simulate', () => {
       'config.json',
       readFileSync(join(import.meta.dirname, 'fixtures', 'hand-made-config.txt'), 'utf8'),
     );
-    const prices = place.write('prices.json', '{"vcpuHour": 1, "gbHour": 0}');
+    const prices = place.write(
+      'prices.json',
+      '{"items": {"fargate.vcpu": {"dollars": 1}, "fargate.memory": {"dollars": 0}}}',
+    );
     const line = [
       '--arrivals',
       arrivals,
@@ -80,8 +83,14 @@ describe('lovage autoscale simulate', () => {
       [[...enough, '--rate', '1e9'], 'rate: expected'],
       [[...enough, '--rate', '999999/s'], 'up to 5000000'],
       [[...enough, '--rate', '0'], 'no message would come'],
-      [[...enough, '--rate', '1', '--prices', place.write('p.json', '{"vcpu": 1}')], "no price 'vcpu'"],
-      [[...enough, '--rate', '1', '--prices', place.write('q.json', '{"vcpuHour": -1}')], 'in dollars'],
+      [
+        [...enough, '--rate', '1', '--prices', place.write('p.json', '{"items": {"fargate.cpu": {"dollars": 1}}}')],
+        "no item 'fargate.cpu'; did you mean 'fargate.vcpu'?",
+      ],
+      [
+        [...enough, '--rate', '1', '--prices', place.write('q.json', '{"items": {"fargate.vcpu": {"dollars": -1}}}')],
+        'a number from 0',
+      ],
       [[...enough, '--rate', '1', '--for', '1m', '--svg', '/nowhere/at/all.svg'], '--svg'],
       [[...enough, '--rate', '1', '--boot', 'soon'], 'a time such as 90s'],
     ];

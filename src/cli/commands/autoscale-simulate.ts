@@ -5,13 +5,13 @@ import { ConfigError } from '../../errors.ts';
 import { arrivalsOf, parseRates, readArrivals } from '../../scaling/arrivals.ts';
 import { type Formula, formulas } from '../../scaling/backlog.ts';
 import { simulationChart } from '../../scaling/chart.ts';
-import { costOf, defaultPrices, readPrices } from '../../scaling/prices.ts';
 import { seeded } from '../../scaling/random.ts';
 import { checkPolicy } from '../../scaling/scaler.ts';
 import { type Percentiles, type Simulation, simulate } from '../../scaling/simulate.ts';
 import { awsTracking } from '../../scaling/tracking.ts';
 import { type Aim, addTargetOptions, aimOf, readOptionFile, type TargetOptions } from '../autoscale-options.ts';
 import { pairs } from '../output.ts';
+import { listPrices, type PriceTable, readPrices } from '../prices.ts';
 import { run, status } from '../run.ts';
 import type { Session } from '../session.ts';
 import { amount, duration, wholeNumber } from '../values.ts';
@@ -67,7 +67,7 @@ export function simulateCommand(): Command {
     .option('--no-protection', 'scale-in takes busy tasks, too')
     .option('--vcpu <n>', 'vCPUs of a task', amount, 0.25)
     .option('--memory <gb>', 'GB of memory of a task', amount, 0.5)
-    .option('--prices <file>', 'JSON with vcpuHour and gbHour, in dollars')
+    .option('--prices <file>', 'a JSON file with prices of your own, as of `lovage doctor`')
     .option('--seed <n>', 'for other random numbers', wholeNumber(0, 2 ** 32 - 1), 1)
     .option('--svg <file>', 'draw a chart into this file')
     .option('--title <text>', 'what stands above it', 'Simulation');
@@ -76,23 +76,24 @@ export function simulateCommand(): Command {
 
 async function play({ out }: Session, options: Options): Promise<number> {
   const { aim, simulation } = simulationOf(options);
-  const prices =
-    options.prices === undefined
-      ? defaultPrices
-      : readPrices(readOptionFile(options.prices, '--prices'), options.prices);
+  const prices = options.prices === undefined ? listPrices : readPrices(options.prices);
   const result = simulate(simulation);
   const { samples, ...summary } = result;
-  const cost = costOf(summary.taskHours, { vcpu: options.vcpu, gb: options.memory }, prices);
+  const [vcpu, memory] = [dollars(prices, 'fargate.vcpu'), dollars(prices, 'fargate.memory')];
+  const cost = summary.taskHours * (options.vcpu * vcpu + options.memory * memory);
   if (options.svg !== undefined)
     writeChart(options, simulationChart(result, { ...aim, title: options.title, metricName: metricNameOf(aim) }));
-  out.answer({ ...summary, cost, prices }, () =>
+  out.answer({ ...summary, cost, prices: { region: prices.region, asOf: prices.asOf, vcpu, memory } }, () =>
     pairs([
       ['messages', `${summary.done} of ${summary.messages} done in ${time(summary.seconds)}`],
       ['latency', percentilesText(summary.latency)],
       ['of it waiting', percentilesText(summary.wait)],
       ['cut off', `${summary.interrupted} runs, which ran again`],
       ['tasks', `at most ${summary.peakTasks}, ${summary.taskHours.toFixed(2)} hours together`],
-      ['cost', `$${cost.toFixed(4)} at $${prices.vcpuHour} a vCPU hour and $${prices.gbHour} a GB hour`],
+      [
+        'cost',
+        `$${cost.toFixed(4)} at $${vcpu} a vCPU hour and $${memory} a GB hour (${prices.region}, ${prices.asOf})`,
+      ],
     ]),
   );
   if (summary.done < summary.messages)
@@ -158,6 +159,11 @@ function writeChart({ svg = '' }: Options, text: string): void {
   } catch (error) {
     throw new ConfigError(`option --svg: ${error instanceof Error ? error.message : String(error)}`);
   }
+}
+
+function dollars({ items }: PriceTable, key: string): number {
+  const { dollars: price = 0, per = 1 } = items[key] ?? {};
+  return price / per;
 }
 
 function metricNameOf({ metric }: Aim): string {
