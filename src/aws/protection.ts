@@ -111,6 +111,11 @@ class Protection {
         void worker.stop().catch(() => {});
         return;
       }
+      if (failure.reason === 'TASK_NOT_VALID') {
+        this.#over = true;
+        this.#logger.info({}, 'this task belongs to no service of ECS, so there is no scale-in to be protected from');
+        return;
+      }
       throw new StoreError(`${failure.reason}: ${failure.detail}`);
     } catch (error) {
       this.#isOn = undefined;

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { ConfigError } from '../errors.ts';
 import type { BacklogReading } from './backlog.ts';
 import type { BacklogSink } from './target.ts';
 
@@ -12,7 +13,7 @@ export interface Endpoint extends BacklogSink<BacklogReading> {
  * Serves the last reading as JSON, for KEDA's scaler `metrics-api` and whoever else asks: `GET /` has all queues
  * together, `GET /queues/<name>` one, `GET /healthz` only says that it is alive. A reading older than `staleMs` is no
  * answer: 503, so that nobody scales by it.
- * @throws Error where the port is taken
+ * @throws ConfigError where the port is taken
  */
 export async function backlogEndpoint({ port, host = '0.0.0.0', staleMs }: EndpointOptions): Promise<Endpoint> {
   let last: BacklogReading | undefined;
@@ -34,7 +35,13 @@ export async function backlogEndpoint({ port, host = '0.0.0.0', staleMs }: Endpo
     return row ? answer(200, row) : answer(404, { error: `queue '${encoded}' is not watched` });
   });
   server.listen(port, host);
-  await once(server, 'listening');
+  try {
+    await once(server, 'listening');
+  } catch (error) {
+    throw new ConfigError(
+      `port ${port} cannot be listened on: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
   return {
     name: 'endpoint',
     port: (server.address() as AddressInfo).port,

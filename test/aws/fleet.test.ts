@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ECSClient, RunTaskCommand } from '@aws-sdk/client-ecs';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { Lovage } from '../../src/index.ts';
 import { Place } from '../cli/lovage.ts';
@@ -84,6 +85,18 @@ describe('protection from scale-in', () => {
     expect(notes()).toEqual(['begin one', 'end one']);
     expect(task?.exitCode).toBe(0);
     expect(outputs()).toContain('ECS is about to stop this task');
+  });
+
+  test('a worker that belongs to no service asks once, and never again', async () => {
+    const { aws, app, notes, outputs } = await start();
+    const credentials = { accessKeyId: 'test', secretAccessKey: 'test' };
+    const client = new ECSClient({ region: 'eu-west-1', endpoint: aws.endpoint, credentials });
+    onTestFinished(() => client.destroy());
+    await client.send(new RunTaskCommand({ cluster: 'work', taskDefinition: 'worker' }));
+    await app.sendTask('fleet.job', ['one', 3_000]);
+    await until(() => outputs().includes('belongs to no service'), 30_000);
+    await until(() => notes().includes('end one'));
+    expect(outputs()).not.toContain('could not be turned');
   });
 
   test('an agent that fails costs no task, is told of once, and is asked again', async () => {

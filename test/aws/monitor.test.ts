@@ -238,6 +238,8 @@ describe('the monitor as a service', () => {
     expect(await (await ask('/queues/mail')).json()).toMatchObject({ queue: 'mail', ready: 4 });
     expect((await ask('/queues/none')).status).toBe(404);
     expect((await ask('/healthz')).status).toBe(200);
+    const second = await place.run(['autoscale', 'monitor', '--queue', 'mail', ...script, '--port', String(port)]);
+    expect(second).toMatchObject({ status: 2, stderr: expect.stringContaining(`port ${port} cannot be listened on`) });
     running.process.kill('SIGTERM');
     expect((await running.end()).status).toBe(0);
   });
