@@ -20,7 +20,7 @@ export interface PriceTable {
 }
 
 /**
- * List prices. They change, and differ by region: `lovage doctor --prices FILE` takes a table of your own. Those of
+ * List prices. They change, and differ by region: `--prices FILE` of `lovage doctor` and `lovage autoscale simulate` takes a table of your own. Those of
  * servers are for comparison: on-demand, one node, without traffic and backups.
  */
 export const listPrices: PriceTable = {
@@ -36,6 +36,8 @@ export const listPrices: PriceTable = {
     's3.put': { what: 'PUT, LIST and POST requests', dollars: 0.005, per: 1000 },
     's3.get': { what: 'GET requests', dollars: 0.0004, per: 1000 },
     's3.storage': { what: 'GB of objects in a month', dollars: 0.023, per: 1 },
+    'fargate.vcpu': { what: 'hours of a vCPU on Fargate, Linux on x86', dollars: 0.04048, per: 1 },
+    'fargate.memory': { what: 'hours of a GB of memory on Fargate', dollars: 0.004445, per: 1 },
     'elasticache.t4g.micro': { what: 'hours of a cache.t4g.micro node (0.5 GB)', dollars: 0.016, per: 1 },
     'elasticache.t4g.small': { what: 'hours of a cache.t4g.small node (1.37 GB)', dollars: 0.032, per: 1 },
     'elasticache.t4g.medium': { what: 'hours of a cache.t4g.medium node (3.09 GB)', dollars: 0.065, per: 1 },

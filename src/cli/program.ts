@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { autoscaleCommand } from './commands/autoscale.ts';
 import { callCommand } from './commands/call.ts';
 import { dlqCommand } from './commands/dlq.ts';
 import { doctorCommand } from './commands/doctor.ts';
@@ -63,6 +64,7 @@ export function lovageProgram(): Command {
     iamCommand(),
     doctorCommand(),
     reportCommand(),
+    autoscaleCommand(),
   ]) {
     program.addCommand(command);
   }

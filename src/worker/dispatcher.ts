@@ -263,8 +263,6 @@ export class Dispatcher {
     }
     const next = this.#waiting.splice(0, Math.max(0, this.#parts.lanes.main.free - this.#earlyAcks.count));
     this.#ahead.watch(this.#waiting.length > 0);
-    const now = performance.now();
-    for (const held of next) held.beganAt = now;
     if (next.length > 0) this.#run(next);
   }
 
@@ -284,14 +282,21 @@ export class Dispatcher {
   }
 
   #submit(runs: readonly Held[]): void {
+    const now = performance.now();
     const jobs = runs.flatMap((held) => {
       if (!held.message) return [];
       const id = String(this.#nextJob++);
       this.#running.set(id, held);
+      held.startedAt = now;
       const { queue, attempt } = held.delivery;
       return [{ id, held, request: { message: held.message, queue, attempt } }];
     });
     if (jobs.length > 0) this.#parts.lanes.submit(jobs);
+  }
+
+  /** It holds messages: some are read, wait, run, or are not settled yet. */
+  get busy(): boolean {
+    return this.#arriving + this.#waiting.length + this.#running.size + this.#parts.settler.pending > 0;
   }
 
   /** Takes what has ended. */
@@ -301,7 +306,7 @@ export class Dispatcher {
       this.#running.delete(job.id);
       // None where it was given back already.
       if (!held) return [];
-      if (held.beganAt !== undefined) this.#ahead.ended(performance.now() - held.beganAt);
+      if (this.#parts.lanes.isMain(held)) this.#ahead.ended(performance.now() - (held.startedAt ?? 0));
       return [{ held, outcome: this.#terminated.has(held) ? terminated : outcome }];
     });
     this.#settle(settlements);

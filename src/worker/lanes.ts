@@ -123,6 +123,10 @@ export class Lanes {
     return { main, elsewhere, over, laterMs: Math.min(maxLaterMs, leastLaterMs + 10 * this.#over) };
   }
 
+  isMain({ definition }: Held): boolean {
+    return this.#poolOf(definition) === this.main;
+  }
+
   submit(jobs: readonly { readonly id: string; readonly held: Held; readonly request: Run }[]): void {
     const byPool = Map.groupBy(jobs, ({ held }) => this.#poolOf(held.definition));
     for (const [pool, some] of byPool) {

@@ -91,8 +91,8 @@ export interface Held {
   /** Acked before its run; its lease is over. */
   acked: boolean;
   readonly receivedAt: number;
-  /** When it got a slot of the main lane, by `performance.now()`. */
-  beganAt?: number;
+  /** When it was handed to its lane, by `performance.now()`. */
+  startedAt?: number;
   readonly claims?: HeldClaims;
 }
 

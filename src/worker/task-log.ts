@@ -12,6 +12,14 @@ export interface WorkerCounts {
   revoked: number;
   /** Gone to the dead letters. */
   dead: number;
+  /** By queue: how many runs have ended by themselves, and how many seconds they took together. */
+  runtimes?: Record<string, Runtimes>;
+}
+
+/** How long some runs took. */
+export interface Runtimes {
+  runs: number;
+  seconds: number;
 }
 
 /** Tells people and counts what happens to tasks, in Celery's words. */
@@ -35,6 +43,7 @@ export class TaskLog {
 
   settled({ held, outcome }: Settlement): void {
     this.#count(outcome);
+    this.#time(held, outcome);
     this.#tell(loudest(outcome), () => {
       const name = `Task ${held.message?.shadow ?? held.message?.task ?? 'unreadable'}[${held.taskId ?? 'no id'}]`;
       const line = describe(held, outcome, (Date.now() - held.receivedAt) / 1000);
@@ -52,6 +61,15 @@ export class TaskLog {
     } catch {
       // A logger of the application's own that throws must not cost a task.
     }
+  }
+
+  #time({ startedAt, delivery: { queue } }: Held, { kind }: Outcome): void {
+    if (startedAt === undefined || (kind !== 'success' && kind !== 'failure' && kind !== 'retry')) return;
+    this.#counts.runtimes ??= {};
+    this.#counts.runtimes[queue] ??= { runs: 0, seconds: 0 };
+    const runtimes = this.#counts.runtimes[queue];
+    runtimes.runs += 1;
+    runtimes.seconds += (performance.now() - startedAt) / 1000;
   }
 
   #count(outcome: Outcome): void {

@@ -103,6 +103,11 @@ export class Worker {
     await this.#starting;
   }
 
+  /** It holds messages: some run, wait for a slot, or are not settled yet. */
+  get busy(): boolean {
+    return this.#shutdown.parts?.dispatcher.busy ?? false;
+  }
+
   /** Its end took longer than there was time, and was not waited for: something of it may hang for ever. */
   get overdue(): boolean {
     return this.#shutdown.overdue;

@@ -2,6 +2,9 @@ import { Command, Option } from 'commander';
 import type { LovageApp } from '../../app/app.ts';
 import type { Autoscale } from '../../app/autoscale.ts';
 import { type LogLevel, logLevels, streamLogger } from '../../app/logger.ts';
+import { protectFromScaleIn } from '../../aws/protection.ts';
+import { reportRuntimes } from '../../scaling/runtimes.ts';
+import { within } from '../../util/within.ts';
 import { firstConnection } from '../../worker/first-connection.ts';
 import { type PoolName, poolNames } from '../../worker/lanes.ts';
 import { listenForSignals } from '../../worker/signals.ts';
@@ -30,6 +33,7 @@ interface Options {
   readonly shutdownTimeout?: number;
   readonly softShutdownTimeout?: number;
   readonly purge?: boolean;
+  readonly reportRuntimes?: boolean;
 }
 
 const beat = 'schedules are not part of this version';
@@ -91,6 +95,7 @@ export function workerCommand(): Command {
     .option('--max-tasks-per-child <n>', 'replace a thread or process after so many tasks', wholeNumber(1, 1e9))
     .option('--max-memory-per-child <kib>', 'replace one that has more memory after a task', wholeNumber(1, 1e9))
     .option('--purge', 'drop all messages that wait, first')
+    .option('--report-runtimes', 'keep in the result backend how long tasks take, for `lovage autoscale monitor`')
     .action(run<[Options]>(work));
   // What these ask for is how it is.
   for (const flags of ['--without-gossip', '--without-mingle', '--without-heartbeat'])
@@ -104,7 +109,7 @@ async function work(session: Session, options: Options): Promise<number> {
   const stopListening = listenForSignals((signal) => early.abort(signal));
   try {
     const worker = await unlessAborted(prepare(session, options, early.signal), early.signal);
-    if (worker) return await serve(session, worker, stopListening);
+    if (worker) return await serve(session, worker, { onListening: stopListening, ...options });
     process.stderr.write(`the worker was stopped by ${early.signal.reason} before it took any message\n`);
     exitSoon(status.ok);
     return status.ok;
@@ -152,10 +157,21 @@ async function prepare(session: Session, options: Options, signal: AbortSignal):
   return worker;
 }
 
-/** Runs the worker to its end. `onListening` is called when it listens for signals itself. */
-async function serve(session: Session, worker: Worker, onListening: () => void): Promise<number> {
+interface Serving extends Pick<Options, 'reportRuntimes'> {
+  /** Called when it listens for signals itself. */
+  readonly onListening: () => void;
+}
+
+/** Runs the worker to its end. On ECS, its container is spared by scale-in while it works. */
+async function serve(
+  session: Session,
+  worker: Worker,
+  { onListening, reportRuntimes: reports }: Serving,
+): Promise<number> {
   const { app } = worker;
   let exit: number = status.failed;
+  const endProtection = protectFromScaleIn(worker);
+  const endReport = reports ? reportRuntimes(worker) : undefined;
   try {
     const running = worker.run();
     onListening();
@@ -164,6 +180,7 @@ async function serve(session: Session, worker: Worker, onListening: () => void):
     exit = await running;
     return exit;
   } finally {
+    await within(Promise.all([endProtection(), endReport?.()]), lastMs.overdue).catch(() => {});
     exitSoon(exit, worker.overdue ? lastMs.overdue : lastMs.usual);
     app.logger.info(worker.counts, `${worker.hostname} stopped`);
   }
