@@ -111,6 +111,18 @@ export class WorkerStuckError extends LovageError {
   override readonly retryable = true;
 }
 
+/** A store refused who we are or what we may do: no credentials, an unknown key, a missing permission. */
+export class StoreAccessError extends StoreError {
+  override readonly code = 'STORE_ACCESS';
+  override readonly retryable = false;
+}
+
+/** A queue, table or bucket of a store does not exist, and is not made by use. */
+export class StoreMissingError extends StoreError {
+  override readonly code = 'STORE_MISSING';
+  override readonly retryable = false;
+}
+
 /** Some messages of a batch were not sent; the others were. */
 export class PublishError extends StoreError {
   override readonly code = 'PUBLISH';

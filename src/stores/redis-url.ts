@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { ConfigError } from '../errors.ts';
+import { camelKeys, camelQuery } from '../util/camel-names.ts';
 import { maskUrl } from '../util/mask-url.ts';
 import { kinds, type OptionRow, type OptionsOf, option } from '../util/options.ts';
 import { readUrlOptions } from '../util/url-options.ts';
@@ -296,17 +297,4 @@ function decode(text: string, where: string): string {
 function splitOnce(text: string, by: string): string[] {
   const at = text.indexOf(by);
   return at < 0 ? [text] : [text.slice(0, at), text.slice(at + by.length)];
-}
-
-function camel(name: string): string {
-  return name.replace(/(?<=[a-z0-9])_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-}
-
-function camelKeys(options: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(options).map(([name, value]) => [camel(name), value]));
-}
-
-function camelQuery(query: string): string {
-  const renamed = [...new URLSearchParams(query)].map(([name, value]): [string, string] => [camel(name), value]);
-  return new URLSearchParams(renamed).toString();
 }
