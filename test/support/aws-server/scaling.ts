@@ -1,0 +1,133 @@
+/** Application Auto Scaling of the test server: keeps targets and policies, and refuses what is documented to be refused. */
+import type * as Scaling from '@aws-sdk/client-application-auto-scaling';
+import type { TestCloudWatch } from './cloudwatch.ts';
+import type { TestEcs } from './ecs.ts';
+import { AwsRefusal } from './faults.ts';
+import type { Actions } from './server.ts';
+
+export class TestScaling {
+  /** By resource id. */
+  readonly targets = new Map<string, Scaling.RegisterScalableTargetRequest>();
+  /** By resource id and name. */
+  readonly policies = new Map<string, Scaling.PutScalingPolicyRequest & { arn: string }>();
+  readonly #ecs: TestEcs;
+
+  constructor(ecs: TestEcs, _cloudwatch: TestCloudWatch, _minuteMs: number) {
+    this.#ecs = ecs;
+  }
+
+  readonly actions: Actions = {
+    RegisterScalableTarget: (input: Scaling.RegisterScalableTargetRequest) => {
+      checkResource(input);
+      const { ResourceId = '', MinCapacity, MaxCapacity } = input;
+      const before = this.targets.get(ResourceId);
+      const [min, max] = [MinCapacity ?? before?.MinCapacity, MaxCapacity ?? before?.MaxCapacity];
+      if (min === undefined || max === undefined) throw invalid('MinCapacity and MaxCapacity are required at first');
+      if (!Number.isInteger(min) || min < 0 || max < min)
+        throw invalid('MinCapacity must be 0 or more, and not above MaxCapacity');
+      if (!this.#service(ResourceId)) throw invalid(`ECS service doesn't exist: ${ResourceId}`);
+      this.targets.set(ResourceId, { ...before, ...input, MinCapacity: min, MaxCapacity: max });
+      return {
+        ScalableTargetARN: `arn:aws:application-autoscaling:${this.#ecs.region}:${this.#ecs.account}:scalable-target/test`,
+      };
+    },
+    DeregisterScalableTarget: (input: Scaling.DeregisterScalableTargetRequest) => {
+      if (!this.targets.delete(input.ResourceId ?? '')) throw notFound(input.ResourceId);
+      for (const key of this.policies.keys()) if (key.startsWith(`${input.ResourceId} `)) this.policies.delete(key);
+      return {};
+    },
+    DescribeScalableTargets: ({ ResourceIds }: Scaling.DescribeScalableTargetsRequest) => ({
+      ScalableTargets: [...this.targets.values()]
+        .filter(({ ResourceId = '' }) => ResourceIds?.includes(ResourceId) ?? true)
+        .map(({ Tags: _, ...target }) => ({
+          RoleARN: 'arn:aws:iam::123456789012:role/test',
+          CreationTime: 0,
+          ...target,
+        })),
+    }),
+    PutScalingPolicy: (input: Scaling.PutScalingPolicyRequest) => {
+      checkResource(input);
+      const { ResourceId = '', PolicyName = '' } = input;
+      if (!this.targets.has(ResourceId)) throw notFound(ResourceId);
+      checkPolicy(input);
+      const arn = `arn:aws:autoscaling:${this.#ecs.region}:${this.#ecs.account}:scalingPolicy:test:resource/ecs/${ResourceId}:policyName/${PolicyName}`;
+      this.policies.set(`${ResourceId} ${PolicyName}`, { ...input, arn });
+      return { PolicyARN: arn, Alarms: [] };
+    },
+    DeleteScalingPolicy: ({ ResourceId, PolicyName }: Scaling.DeleteScalingPolicyRequest) => {
+      if (!this.policies.delete(`${ResourceId} ${PolicyName}`)) throw notFound(PolicyName);
+      return {};
+    },
+    DescribeScalingPolicies: ({ ResourceId }: Scaling.DescribeScalingPoliciesRequest) => ({
+      ScalingPolicies: [...this.policies.values()]
+        .filter((policy) => ResourceId === undefined || policy.ResourceId === ResourceId)
+        .map(({ arn, ...policy }) => ({ PolicyARN: arn, CreationTime: 0, ...policy })),
+    }),
+  };
+
+  stop(): void {}
+
+  #service(resourceId: string) {
+    return this.#ecs.services.get(resourceId.replace(/^service\//, ''));
+  }
+}
+
+function checkResource({
+  ServiceNamespace,
+  ResourceId = '',
+  ScalableDimension,
+}: Scaling.RegisterScalableTargetRequest): void {
+  if (ServiceNamespace !== 'ecs') throw invalid(`only ServiceNamespace ecs is known here, got ${ServiceNamespace}`);
+  if (!/^service\/[\w-]+\/[\w-]+$/.test(ResourceId))
+    throw invalid(`ResourceId must be service/CLUSTER/SERVICE, got ${ResourceId}`);
+  if (ScalableDimension !== 'ecs:service:DesiredCount') throw invalid(`ScalableDimension ${ScalableDimension}`);
+}
+
+function checkPolicy(input: Scaling.PutScalingPolicyRequest): void {
+  const {
+    PolicyName = '',
+    PolicyType,
+    StepScalingPolicyConfiguration,
+    TargetTrackingScalingPolicyConfiguration,
+  } = input;
+  if (!/^[\x20-\x7e]{1,256}$/.test(PolicyName)) throw invalid('PolicyName must have 1 to 256 characters');
+  if (PolicyType === 'TargetTrackingScaling' && TargetTrackingScalingPolicyConfiguration)
+    checkTracking(TargetTrackingScalingPolicyConfiguration);
+  else if (PolicyType === 'StepScaling' && StepScalingPolicyConfiguration) checkSteps(StepScalingPolicyConfiguration);
+  else throw invalid(`a policy of type ${PolicyType} needs its configuration`);
+}
+
+function checkTracking(config: Scaling.TargetTrackingScalingPolicyConfiguration): void {
+  const { TargetValue = 0, CustomizedMetricSpecification: custom, PredefinedMetricSpecification: predefined } = config;
+  if (!custom === !predefined) throw invalid('give CustomizedMetricSpecification or PredefinedMetricSpecification');
+  if (!(TargetValue > 0)) throw invalid('TargetValue must be above 0');
+  for (const cooldown of [config.ScaleInCooldown, config.ScaleOutCooldown])
+    if (cooldown !== undefined && (cooldown < 0 || !Number.isInteger(cooldown)))
+      throw invalid('a cooldown must be 0 or more');
+  if (!custom) return;
+  const { Metrics, MetricName, Namespace, Statistic } = custom;
+  if (!Metrics === !MetricName) throw invalid('give Metrics or MetricName');
+  if (MetricName && !(Namespace && Statistic)) throw invalid('MetricName needs Namespace and Statistic');
+  if (!Metrics) return;
+  if (Metrics.length > 10) throw invalid('at most 10 metrics');
+  if (Metrics.filter(({ ReturnData = true }) => ReturnData).length !== 1) throw invalid('one metric must return data');
+  for (const { Id = '', Expression, MetricStat } of Metrics) {
+    if (!/^[a-z]\w{0,254}$/.test(Id)) throw invalid(`the id '${Id}' must begin with a small letter`);
+    if (!Expression === !MetricStat) throw invalid(`${Id}: give Expression or MetricStat`);
+  }
+}
+
+function checkSteps({ AdjustmentType, StepAdjustments = [] }: Scaling.StepScalingPolicyConfiguration): void {
+  if (!['ChangeInCapacity', 'ExactCapacity', 'PercentChangeInCapacity'].includes(String(AdjustmentType)))
+    throw invalid('AdjustmentType');
+  if (StepAdjustments.length < 1 || StepAdjustments.length > 20)
+    throw invalid('StepAdjustments must have 1 to 20 items');
+}
+
+function invalid(message: string): AwsRefusal {
+  return new AwsRefusal('ValidationException', message);
+}
+
+function notFound(what: string | undefined): AwsRefusal {
+  return new AwsRefusal('ObjectNotFoundException', `No scalable target or policy found for ${what}`);
+}
