@@ -12,6 +12,7 @@ export const drivers: Drivers = {
     rediss: redisBroker,
     sentinel: redisBroker,
     sqlite: async () => (await import('./brokers/sqlite.ts')).sqliteBroker,
+    sqs: async () => (await import('./brokers/sqs.ts')).sqsBroker,
   },
   backends: {
     memory: async () => (await import('./backends/memory.ts')).memoryBackend,

@@ -84,6 +84,10 @@ class MemoryBroker implements Broker {
       durable: false,
       shared: false,
       attempts: true,
+      countsReleases: false,
+      stepMs: 1,
+      groups: false,
+      approximate: false,
     };
   }
 

@@ -81,6 +81,10 @@ class RedisBroker implements Broker {
       durable: true,
       shared: true,
       attempts: true,
+      countsReleases: false,
+      stepMs: 1,
+      groups: false,
+      approximate: false,
     };
   }
 

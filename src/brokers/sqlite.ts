@@ -82,6 +82,10 @@ class SqliteBroker implements Broker {
       durable: true,
       shared: true,
       attempts: true,
+      countsReleases: false,
+      stepMs: 1,
+      groups: false,
+      approximate: false,
     };
   }
 

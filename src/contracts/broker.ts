@@ -22,6 +22,14 @@ export interface BrokerFeatures {
   readonly shared: boolean;
   /** `Delivery.attempt` counts deliveries, also over crashes. */
   readonly attempts: boolean;
+  /** A release counts as a delivery: `attempt` may be too high, never too low. */
+  readonly countsReleases: boolean;
+  /** Delays and leases are rounded up to a multiple of this. */
+  readonly stepMs: number;
+  /** Messages need a `groupKey`; those of one group come in the order of publishing, one at a time. */
+  readonly groups: boolean;
+  /** Counts come late and roughly, and a purge takes messages that are held, too. */
+  readonly approximate: boolean;
 }
 
 /** A queue to create if it is missing. */
@@ -35,6 +43,8 @@ export interface Outgoing {
   readonly message: WireMessage;
   /** Keep it back for so long. At most `features.maxDelayMs`. */
   readonly delayMs?: number;
+  /** Messages of one key come one after the other, where the queue keeps such an order. */
+  readonly groupKey?: string;
 }
 
 /** The part of a delivery that identifies it to the store, from any connection, thread or process. */
@@ -49,6 +59,8 @@ export interface Delivery extends Lease {
   readonly message: WireMessage;
   /** Deliveries so far including this one, from 1; 0 where the store does not know. A release does not count. */
   readonly attempt: number;
+  /** It has a place in an order that a new message would not have: a retry is a release with a delay, where it is. */
+  readonly ordered?: boolean;
 }
 
 /** How many messages a queue holds, by what they are waiting for. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Broker } from '../contracts/broker.ts';
 import { assertEmpty, type BrokerLaw, type BrokerWorld, take, takeOne } from './broker-world.ts';
+import { eventually } from './eventually.ts';
 import { idsOf } from './message.ts';
 
 /** Rejects messages of these ids, each with the reason `no <id>`. */
@@ -39,7 +40,9 @@ export const deadLetterLaws: readonly BrokerLaw[] = [
         assert.equal(letter.attempt, world.features.attempts ? 1 : 0);
         assert.ok(letter.diedAt >= start - 1000 && letter.diedAt <= Date.now() + 1000);
       }
-      assert.deepEqual(await broker.countMany([world.queue()]), [{ ready: 0, inFlight: 0, delayed: 0, dead: 2 }]);
+      await eventually(async () => {
+        assert.deepEqual(await broker.countMany([world.queue()]), [{ ready: 0, inFlight: 0, delayed: 0, dead: 2 }]);
+      });
     },
   },
   {

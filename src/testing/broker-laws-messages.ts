@@ -56,7 +56,7 @@ export const messageLaws: readonly BrokerLaw[] = [
       const sent = samples(world.features.maxMessageBytes);
       const consumer = await world.consume(broker);
       for (const message of sent) {
-        assert.deepEqual(await broker.publishMany([{ queue: world.queue(), message }]), []);
+        assert.deepEqual(await broker.publishMany([world.outgoing(message)]), []);
         const { message: got } = await takeOne(consumer);
         assert.ok(got.body instanceof Uint8Array);
         assert.ok(Buffer.from(got.body).equals(message.body), 'the body differs');
@@ -70,7 +70,7 @@ export const messageLaws: readonly BrokerLaw[] = [
       const broker = await world.open();
       const body = Uint8Array.of(1, 2, 3);
       const headers = { task: 'before' };
-      await broker.publishMany([{ queue: world.queue(), message: testMessage({ body, headers }) }]);
+      await broker.publishMany([world.outgoing(testMessage({ body, headers }))]);
       body.fill(9);
       headers.task = 'after';
       const { message } = await takeOne(await world.consume(broker));
@@ -99,6 +99,37 @@ export const messageLaws: readonly BrokerLaw[] = [
       const consumer = await world.consume(broker);
       await consumer.releaseMany(await take(consumer, 2));
       assert.deepEqual(idsOf(await take(consumer, 3)), ['a', 'b', 'c']);
+    },
+  },
+  {
+    name: 'messages of a group come in the order of publishing, one at a time, and other groups do not wait for them',
+    needs: ({ features }) => features.groups,
+    async check(world) {
+      const broker = await world.open();
+      await world.publish(broker, ['a1', 'a2', 'a3'], { groupKey: 'a' });
+      const consumer = await world.consume(broker);
+      const first = await takeOne(consumer);
+      await world.publish(broker, ['b1'], { groupKey: 'b' });
+      assert.deepEqual(idsOf([first, await takeOne(consumer)]), ['a1', 'b1']);
+      await assertEmpty(consumer);
+      assert.deepEqual(await consumer.releaseMany([first]), []);
+      for (const id of ['a1', 'a2', 'a3']) {
+        const delivery = await takeOne(consumer);
+        assert.deepEqual(idsOf([delivery]), [id]);
+        assert.equal(delivery.ordered, true);
+        assert.deepEqual(await consumer.ackMany([delivery]), []);
+      }
+    },
+  },
+  {
+    name: 'a message without a group is refused, and no other with it',
+    needs: ({ features }) => features.groups,
+    async check(world) {
+      const broker = await world.open();
+      const messages = [{ queue: world.queue(), message: namedMessage('none') }, world.outgoing(namedMessage('own'))];
+      const [failure, ...others] = await broker.publishMany(messages);
+      assert.deepEqual([failure?.index, failure?.error.name, others], [0, 'ConfigError', []]);
+      assert.deepEqual(idsOf([await takeOne(await world.consume(broker))]), ['own']);
     },
   },
   {
@@ -172,7 +203,7 @@ export const messageLaws: readonly BrokerLaw[] = [
       const broker = await world.open();
       const large = testMessage({ body: new Uint8Array(world.features.maxMessageBytes + 1) });
       const messages = [namedMessage('a'), large, namedMessage('b'), large, namedMessage('c')];
-      const failures = await broker.publishMany(messages.map((message) => ({ queue: world.queue(), message })));
+      const failures = await broker.publishMany(messages.map((message) => world.outgoing(message)));
       assert.deepEqual(
         failures.map(({ index }) => index),
         [1, 3],

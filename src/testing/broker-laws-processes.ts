@@ -26,7 +26,9 @@ export const processLaws: readonly BrokerLaw[] = [
           .sort((a, b) => a - b),
         ids.map(Number),
       );
-      assert.deepEqual(await broker.countMany([world.queue()]), [{ ready: 0, inFlight: 0, delayed: 0, dead: 0 }]);
+      await eventually(async () => {
+        assert.deepEqual(await broker.countMany([world.queue()]), [{ ready: 0, inFlight: 0, delayed: 0, dead: 0 }]);
+      });
     },
   },
   {

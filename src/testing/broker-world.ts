@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import type { Broker, BrokerFeatures, Consumer, Delivery } from '../contracts/broker.ts';
+import type { Broker, BrokerFeatures, Consumer, Delivery, Outgoing } from '../contracts/broker.ts';
+import type { WireMessage } from '../wire/message.ts';
 import { ChildRunner } from './child-runner.ts';
 import { namedMessage } from './message.ts';
 import type { Law } from './runner.ts';
@@ -12,6 +13,15 @@ export interface BrokerFixture {
   cleanup(): Promise<void>;
   /** The lease that tests let run out, default 200 ms. Longer where the store counts in seconds. */
   readonly leaseMs?: number;
+}
+
+/** How {@link BrokerWorld.publish} sends. */
+interface PublishOptions {
+  readonly label?: string;
+  readonly delayMs?: number;
+  readonly priority?: number;
+  /** Default: each message has one of its own. */
+  readonly groupKey?: string;
 }
 
 /** A law for brokers. */
@@ -81,18 +91,29 @@ export class BrokerWorld {
   async publish(
     broker: Broker,
     ids: readonly string[],
-    { label = 'q', delayMs = 0, priority = 0 } = {},
+    { label = 'q', delayMs = 0, priority = 0, groupKey }: PublishOptions = {},
   ): Promise<void> {
     const queue = this.queue(label);
     const failures = await broker.publishMany(
-      ids.map((id) => ({ queue, message: namedMessage(id, priority), delayMs })),
+      ids.map((id) => ({ ...this.outgoing(namedMessage(id, priority), groupKey), queue, delayMs })),
     );
     assert.deepEqual(failures, []);
+  }
+
+  /** A message for a queue, in a group of its own where there are groups. */
+  outgoing(message: WireMessage, groupKey: string = randomUUID()): Outgoing {
+    return { queue: this.queue(), message, ...(this.features.groups && { groupKey }) };
   }
 
   /** `undefined` where the store counts no deliveries, and so nothing can be said. */
   assertAttempt(delivery: Delivery | undefined, attempt: number): void {
     assert.equal(delivery?.attempt, this.features.attempts ? attempt : 0);
+  }
+
+  /** The same after a release, which counts in some stores. */
+  assertAttemptReleased(delivery: Delivery | undefined, attempt: number): void {
+    if (!this.features.countsReleases) this.assertAttempt(delivery, attempt);
+    else assert.ok((delivery?.attempt ?? 0) >= attempt, `attempt ${delivery?.attempt}`);
   }
 
   async close(): Promise<void> {

@@ -38,7 +38,7 @@ async function hold(broker: Broker, { queue = '', leaseMs = 30_000, count = 1 }:
 async function publish(broker: Broker, { queue = '', count = 1 }: ChildJob): Promise<void> {
   for (let from = 0; from < count; from += 50) {
     const ids = Array.from({ length: Math.min(50, count - from) }, (_, i) => String(from + i));
-    await broker.publishMany(ids.map((id) => ({ queue, message: namedMessage(id) })));
+    await broker.publishMany(ids.map((id) => ({ queue, message: namedMessage(id), groupKey: id })));
     await report(ids);
   }
 }

@@ -1,0 +1,149 @@
+import type {
+  Broker,
+  BrokerFeatures,
+  ConsumeOptions,
+  Consumer,
+  DeadLetters,
+  Lease,
+  Outgoing,
+  QueueDepth,
+  QueueSpec,
+} from '../contracts/broker.ts';
+import type { ItemFailure, Recipe } from '../contracts/common.ts';
+import { openSqs, type SqsApi } from '../stores/sqs-api.ts';
+import { SqsConsumer } from '../stores/sqs-consumer.ts';
+import { SqsDeadLetters } from '../stores/sqs-dead-letters.ts';
+import { SqsLeases } from '../stores/sqs-leases.ts';
+import { MAX_BODY_BYTES, SqsPublishing } from '../stores/sqs-publishing.ts';
+import { SqsQueues } from '../stores/sqs-queues.ts';
+import { SqsStock } from '../stores/sqs-stock.ts';
+import { type SqsLocation, type SqsOptions, sqsLocation } from '../stores/sqs-url.ts';
+import { Opening } from '../util/opening.ts';
+
+/** As many as go out in parallel. */
+const MAX_BATCH = 100;
+
+/**
+ * A broker on Amazon SQS, in the form of Celery's own: Python and TypeScript share its queues.
+ * @throws ConfigError for a wrong URL or option
+ */
+export function sqsBroker(url = 'sqs://', options: SqsOptions = {}): Broker {
+  const recipe = { module: import.meta.url, factory: 'sqsBroker', args: [url, options] };
+  return new SqsBroker(sqsLocation(url, options), recipe);
+}
+
+/** What a started broker works with. */
+interface Opened {
+  readonly api: SqsApi;
+  readonly queues: SqsQueues;
+  readonly publishing: SqsPublishing;
+  readonly leases: SqsLeases;
+  readonly stock: SqsStock;
+  readonly letters: SqsDeadLetters;
+  readonly consumers: Set<SqsConsumer>;
+}
+
+class SqsBroker implements Broker {
+  readonly name = 'sqs';
+  readonly url: string;
+  readonly features: BrokerFeatures;
+  readonly recipe: Recipe;
+  readonly deadLetters: DeadLetters = {
+    list: async (options) => (await this.#opening.get()).letters.list(options),
+    getMany: async (ids) => (await this.#opening.get()).letters.getMany(ids),
+    retryMany: async (ids) => (await this.#opening.get()).letters.retryMany(ids),
+    dropMany: async (ids) => (await this.#opening.get()).letters.dropMany(ids),
+  };
+  readonly #location: SqsLocation;
+  readonly #opening: Opening<Opened>;
+
+  constructor(location: SqsLocation, recipe: Recipe) {
+    this.url = location.url;
+    this.recipe = recipe;
+    this.#location = location;
+    this.#opening = new Opening(`the broker ${location.url}`, () => open(location));
+    this.features = {
+      maxDelayMs: Number.POSITIVE_INFINITY,
+      leaseMs: location.leaseMs,
+      priority: false,
+      ordering: false,
+      maxBatch: MAX_BATCH,
+      maxMessageBytes: MAX_BODY_BYTES,
+      durable: true,
+      shared: true,
+      attempts: true,
+      countsReleases: location.isFifo,
+      stepMs: 1000,
+      groups: location.isFifo,
+      approximate: true,
+    };
+  }
+
+  start(): Promise<void> {
+    return this.#opening.start();
+  }
+
+  async stop(): Promise<void> {
+    const opened = await this.#opening.end();
+    if (!opened) return;
+    const closed = await Promise.allSettled([...opened.consumers].map((consumer) => consumer.close()));
+    await opened.queues.close();
+    opened.api.close();
+    for (const one of closed) if (one.status === 'rejected') throw one.reason;
+  }
+
+  async declareMany(queues: readonly QueueSpec[]): Promise<void> {
+    const { queues: known } = await this.#opening.get();
+    const found = await Promise.allSettled(queues.map(({ name }) => known.get(name)));
+    // One that is not there must not keep the others from being served; whoever uses it is told.
+    const failed = found.filter((one) => one.status === 'rejected');
+    if (failed[0] && failed.length === found.length) throw failed[0].reason;
+  }
+
+  async publishMany(outgoing: readonly Outgoing[]): Promise<ItemFailure[]> {
+    return (await this.#opening.get()).publishing.publish(outgoing);
+  }
+
+  async consume(queues: readonly string[], { leaseMs }: ConsumeOptions = {}): Promise<Consumer> {
+    const { queues: known, consumers } = await this.#opening.get();
+    const consumer = new SqsConsumer({
+      queues: known,
+      names: queues,
+      leaseMs: leaseMs ?? this.#location.leaseMs,
+      onClose: () => consumers.delete(consumer),
+    });
+    consumers.add(consumer);
+    return consumer;
+  }
+
+  async extendMany(leases: readonly Lease[], leaseMs: number): Promise<ItemFailure[]> {
+    return (await this.#opening.get()).leases.extend(leases, leaseMs);
+  }
+
+  async listQueues(): Promise<string[]> {
+    return (await this.#opening.get()).stock.list();
+  }
+
+  async countMany(queues: readonly string[]): Promise<(QueueDepth | undefined)[]> {
+    return (await this.#opening.get()).stock.count(queues);
+  }
+
+  async purge(queue: string): Promise<number> {
+    return (await this.#opening.get()).stock.purge(queue);
+  }
+}
+
+async function open(location: SqsLocation): Promise<Opened> {
+  const api = await openSqs(location.address, location.url);
+  const queues = new SqsQueues(location, api);
+  const stock = new SqsStock(queues, api);
+  return {
+    api,
+    queues,
+    publishing: new SqsPublishing(queues),
+    leases: new SqsLeases(queues, api),
+    stock,
+    letters: new SqsDeadLetters(queues, stock),
+    consumers: new Set(),
+  };
+}

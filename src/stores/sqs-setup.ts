@@ -1,0 +1,61 @@
+import { isDeadName, isFifoName } from './sqs-names.ts';
+import type { SqsLocation } from './sqs-url.ts';
+
+/** How long SQS keeps a message at most: 14 days, in seconds. */
+export const MAX_RETENTION = 1_209_600;
+
+/**
+ * The actions that each role needs, for policies. On the queues themselves, and on their dead letters: `dlq` is what
+ * `lovage dlq` does.
+ */
+export const sqsActions = {
+  producer: { queues: ['sqs:GetQueueUrl', 'sqs:SendMessage'], dead: [] },
+  worker: {
+    queues: [
+      'sqs:GetQueueUrl',
+      'sqs:GetQueueAttributes',
+      'sqs:ReceiveMessage',
+      'sqs:DeleteMessage',
+      'sqs:ChangeMessageVisibility',
+      'sqs:SendMessage',
+    ],
+    dead: ['sqs:GetQueueUrl', 'sqs:SendMessage', 'sqs:GetQueueAttributes'],
+  },
+  dlq: {
+    queues: ['sqs:GetQueueUrl', 'sqs:GetQueueAttributes', 'sqs:SendMessage', 'sqs:PurgeQueue'],
+    dead: [
+      'sqs:GetQueueUrl',
+      'sqs:GetQueueAttributes',
+      'sqs:ReceiveMessage',
+      'sqs:DeleteMessage',
+      'sqs:ChangeMessageVisibility',
+      'sqs:StartMessageMoveTask',
+      'sqs:ListMessageMoveTasks',
+    ],
+  },
+  setup: {
+    queues: ['sqs:GetQueueUrl', 'sqs:CreateQueue', 'sqs:GetQueueAttributes', 'sqs:SetQueueAttributes', 'sqs:TagQueue'],
+    dead: ['sqs:GetQueueUrl', 'sqs:CreateQueue', 'sqs:GetQueueAttributes', 'sqs:SetQueueAttributes', 'sqs:TagQueue'],
+  },
+} as const;
+
+/** The attributes with which a queue is created: those that a queue of its kind should have, and those of the configuration. */
+export function creationAttributes(
+  { leaseMs, options }: Pick<SqsLocation, 'leaseMs' | 'options'>,
+  inSqs: string,
+): Readonly<Record<string, string>> {
+  const isDead = isDeadName(inSqs);
+  return {
+    VisibilityTimeout: String(Math.round(leaseMs / 1000)),
+    MessageRetentionPeriod: String(MAX_RETENTION),
+    ...(isFifoName(inSqs) && {
+      FifoQueue: 'true',
+      ...(!isDead && { DeduplicationScope: 'messageGroup', FifoThroughputLimit: 'perMessageGroupId' }),
+    }),
+    ...Object.fromEntries(Object.entries(options.sqsCreationAttributes ?? {}).map(([name, v]) => [name, text(v)])),
+  };
+}
+
+function text(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}

@@ -1,0 +1,26 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, test } from 'vitest';
+import { sqsBroker } from '../../src/brokers/sqs.ts';
+import { brokerConformance } from '../../src/testing/index.ts';
+import { type SqsServer, startSqs } from '../support/sqs-server.ts';
+
+let server: SqsServer;
+beforeAll(async () => {
+  server = await startSqs();
+});
+afterAll(() => server[Symbol.asyncDispose]());
+
+describe.each([
+  ['standard queues', false],
+  ['FIFO queues', true],
+])('%s', (_, fifo) => {
+  brokerConformance({ describe, test }, async () => {
+    const queueNamePrefix = `${randomUUID().slice(0, 8)}-`;
+    return {
+      create: () => sqsBroker(server.url, { queueNamePrefix, createMissing: true, fifo }),
+      cleanup: async () => {},
+      // SQS counts in seconds.
+      leaseMs: 1000,
+    };
+  });
+});

@@ -1,0 +1,191 @@
+/**
+ * An HTTP proxy in front of a stand-in for AWS: it counts requests by action, and does what AWS does on a bad day. Knows
+ * the JSON protocol (SQS, DynamoDB); other requests (S3) go by their method.
+ */
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+/** What goes wrong with a request. */
+export type Fault =
+  /** It is answered with an error, such as `{ error: 'ThrottlingException', status: 400 }`, and does not arrive. */
+  | { readonly error: string; readonly message?: string; readonly status?: number }
+  /** It is never answered, and does not arrive. */
+  | { readonly silence: true }
+  /** The connection breaks before it arrives. */
+  | { readonly cut: true }
+  /** It arrives, and the connection breaks before the answer. */
+  | { readonly lose: true }
+  /** Some entries of a batch fail, and do not arrive. */
+  | {
+      readonly entries: (place: number) => boolean;
+      readonly code: string;
+      readonly senderFault?: boolean;
+      readonly message?: string;
+    };
+
+interface Rule {
+  readonly action: string;
+  readonly fault: Fault;
+  /** Of so many requests one is hit, by chance. */
+  readonly rate: number;
+  left: number;
+}
+
+/** An entry of a batch, as far as it matters here. */
+interface Batch {
+  readonly Entries?: readonly { readonly Id: string }[];
+}
+
+/** Starts a proxy on a free port; it sends on to `port` of 127.0.0.1. */
+export async function startAwsProxy(port: number): Promise<AwsProxy> {
+  const proxy = new AwsProxy(port);
+  await proxy.listen();
+  return proxy;
+}
+
+export class AwsProxy implements AsyncDisposable {
+  /** Requests so far, by action. */
+  readonly counts = new Map<string, number>();
+  /** Faults so far. */
+  faults = 0;
+  readonly #target: number;
+  readonly #server: Server;
+  #rules: Rule[] = [];
+
+  constructor(target: number) {
+    this.#target = target;
+    this.#server = createServer((incoming, answer) => void this.#serve(incoming, answer));
+  }
+
+  async listen(): Promise<void> {
+    this.#server.listen(0, '127.0.0.1');
+    await once(this.#server, 'listening');
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  get endpoint(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  /** All requests so far. */
+  get total(): number {
+    return [...this.counts.values()].reduce((sum, count) => sum + count, 0);
+  }
+
+  /** Requests of one action so far, such as `SendMessageBatch`. */
+  count(action: string): number {
+    return this.counts.get(action) ?? 0;
+  }
+
+  /** Begins to count anew. */
+  reset(): void {
+    this.counts.clear();
+    this.faults = 0;
+  }
+
+  /** Has requests of an action (`*`: any) fail: so many of them, and of those a share. */
+  fail(action: string, fault: Fault, { times = Number.POSITIVE_INFINITY, rate = 1 } = {}): void {
+    this.#rules.push({ action, fault, rate, left: times });
+  }
+
+  /** Nothing goes wrong any more. */
+  heal(): void {
+    this.#rules = [];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.closeAllConnections();
+    this.#server.close();
+    await once(this.#server, 'close');
+  }
+
+  async #serve(incoming: IncomingMessage, answer: ServerResponse): Promise<void> {
+    const target = incoming.headers['x-amz-target'];
+    const action = typeof target === 'string' ? target.slice(target.lastIndexOf('.') + 1) : (incoming.method ?? '');
+    this.counts.set(action, this.count(action) + 1);
+    let body = Buffer.concat(await incoming.toArray());
+    const fault = this.#fault(action);
+    if (fault) this.faults += 1;
+    let failed: object[] = [];
+    if (fault && 'silence' in fault) return;
+    if (fault && 'cut' in fault) return void incoming.socket.destroy();
+    if (fault && 'error' in fault) return this.#refuse(answer, fault);
+    if (fault && 'entries' in fault) {
+      const split = splitBatch(body, fault);
+      body = split.body;
+      failed = split.failed;
+      if (split.isEmpty) return respond(answer, 200, { Successful: [], Failed: failed });
+    }
+    this.#forward(incoming, body, answer, (reply) => {
+      if (fault && 'lose' in fault) {
+        incoming.socket.destroy();
+        return undefined;
+      }
+      return failed.length === 0 ? reply : withFailed(reply, failed);
+    });
+  }
+
+  #fault(action: string): Fault | undefined {
+    const rule = this.#rules.find(
+      (one) => one.left > 0 && (one.action === '*' || one.action === action) && Math.random() < one.rate,
+    );
+    if (rule) rule.left -= 1;
+    return rule?.fault;
+  }
+
+  #refuse(answer: ServerResponse, { error, message = error, status = 400 }: Extract<Fault, { error: string }>): void {
+    answer.setHeader('x-amzn-query-error', `${error};${status < 500 ? 'Sender' : 'Receiver'}`);
+    respond(answer, status, { __type: `com.amazonaws#${error}`, message });
+  }
+
+  #forward(
+    incoming: IncomingMessage,
+    body: Buffer,
+    answer: ServerResponse,
+    change: (reply: Buffer) => Buffer | undefined,
+  ): void {
+    const headers = { ...incoming.headers, 'content-length': String(body.length) };
+    const onward = request(
+      { host: '127.0.0.1', port: this.#target, method: incoming.method, path: incoming.url, headers },
+      async (response) => {
+        const reply = change(Buffer.concat(await response.toArray()));
+        if (!reply) return;
+        const { 'content-length': _, 'transfer-encoding': __, ...others } = response.headers;
+        answer.writeHead(response.statusCode ?? 500, { ...others, 'content-length': String(reply.length) });
+        answer.end(reply);
+      },
+    );
+    onward.on('error', () => incoming.socket.destroy());
+    // As a service that does not notice: what was asked for goes on when nobody waits any more.
+    onward.end(body);
+  }
+}
+
+function respond(answer: ServerResponse, status: number, body: object): void {
+  const text = JSON.stringify(body);
+  answer.writeHead(status, { 'content-type': 'application/x-amz-json-1.0', 'content-length': Buffer.byteLength(text) });
+  answer.end(text);
+}
+
+function splitBatch(body: Buffer, fault: Extract<Fault, { entries: unknown }>) {
+  const batch: Batch = JSON.parse(body.toString());
+  const { Entries = [] } = batch;
+  const kept = Entries.filter((_, i) => !fault.entries(i));
+  const { code, senderFault = false, message = code } = fault;
+  const failed = Entries.filter((_, i) => fault.entries(i)).map(({ Id }) => ({
+    Id,
+    SenderFault: senderFault,
+    Code: code,
+    Message: message,
+  }));
+  return { body: Buffer.from(JSON.stringify({ ...batch, Entries: kept })), failed, isEmpty: kept.length === 0 };
+}
+
+function withFailed(reply: Buffer, failed: readonly object[]): Buffer {
+  const { Failed = [], ...others } = JSON.parse(reply.toString());
+  return Buffer.from(JSON.stringify({ ...others, Failed: [...Failed, ...failed] }));
+}
