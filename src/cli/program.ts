@@ -3,8 +3,10 @@ import { callCommand } from './commands/call.ts';
 import { dlqCommand } from './commands/dlq.ts';
 import { purgeCommand } from './commands/purge.ts';
 import { queuesCommand } from './commands/queues.ts';
+import { reconcileCommand } from './commands/reconcile.ts';
 import { reportCommand } from './commands/report.ts';
 import { resultCommand } from './commands/result.ts';
+import { runOneCommand } from './commands/run-one.ts';
 import { statusCommand } from './commands/status.ts';
 import { workerCommand } from './commands/worker.ts';
 import { refuseCommands, refuseOptions } from './refuse.ts';
@@ -49,6 +51,8 @@ export function lovageProgram(): Command {
   refuseOptions(program, missingOptions);
   for (const command of [
     workerCommand(),
+    runOneCommand(),
+    reconcileCommand(),
     callCommand(),
     resultCommand(),
     statusCommand(),

@@ -1,0 +1,166 @@
+import type { Delivery } from '../contracts/broker.ts';
+import { ConfigError, DecodeError } from '../errors.ts';
+import { decodeBody, deliveryOf, readableBody, type Taken } from '../stores/sqs-messages.ts';
+import type { Held } from '../stores/sqs-settling.ts';
+import { decodeTask } from '../wire/protocol.ts';
+import { acceptList } from '../wire/serializers.ts';
+import type { TaskMessage } from '../wire/task-message.ts';
+import type { Errand } from './errand.ts';
+import { jobEnv, type Receipt } from './job-env.ts';
+import { Jobs, jobId } from './jobs.ts';
+import type { Runnable, RunOneEnd, RunOneParts } from './run-one.ts';
+import { type SqsHands, throwFirst } from './sqs-hands.ts';
+import { tellState } from './tell-state.ts';
+
+/** A message that stays in SQS while it runs: it is extended, and at the end deleted. */
+class ReceiptErrand implements Errand {
+  readonly delivery: Delivery;
+  readonly #hands: SqsHands;
+  readonly #held: Held;
+  readonly #gate: Gate | undefined;
+  readonly #leaseMs: number;
+
+  constructor(hands: SqsHands, held: Held, gate: Gate | undefined, leaseMs: number) {
+    this.#hands = hands;
+    this.#held = held;
+    this.#gate = gate;
+    this.#leaseMs = leaseMs;
+    this.delivery = deliveryFor(held);
+  }
+
+  async renew(): Promise<void> {
+    await this.#gate?.renew();
+    throwFirst(await this.#hands.settling.hide(this.#held.taken.queue, [this.#held], () => this.#leaseMs));
+  }
+
+  /** The message last: whatever dies before it leaves something that finds out that the job has ended. */
+  async ack(): Promise<void> {
+    await this.#gate?.finish();
+    throwFirst(await this.#hands.settling.ack([this.#held]));
+  }
+
+  async release(delayMs: number): Promise<void> {
+    await this.#gate?.release();
+    throwFirst(await this.#hands.settling.release([this.#held], delayMs));
+  }
+
+  async reject(reason: string): Promise<void> {
+    await this.#gate?.release();
+    throwFirst(await this.#hands.settling.reject([this.#held], [reason]));
+  }
+}
+
+/** That a message is run by one container at a time, and never again once it has ended. */
+interface Gate {
+  renew(): Promise<void>;
+  finish(): Promise<void>;
+  release(): Promise<void>;
+}
+
+/** Reads a receipt, and passes the gate. */
+export async function openReceipt(parts: RunOneParts, text: string, body: string): Promise<Runnable | RunOneEnd> {
+  const { app, hands, hostname, leaseMs } = parts;
+  const { broker, results } = await app.connections();
+  const held = await hold(hands, text, body);
+  const message = await readTask(app.config.acceptContent, body);
+  // One that cannot be read goes to the dead letters, by the worker.
+  const gate = message && (await openGate(parts, message, held));
+  if (gate && 'kind' in gate) return gate;
+  throwFirst(await hands.settling.hide(held.taken.queue, [held], () => leaseMs));
+  if (message) await tellState(results, message, 'RUNNING', { hostname, attempt: held.taken.attempt });
+  return {
+    errand: new ReceiptErrand(hands, held, gate, leaseMs),
+    renewer: {
+      extendMany: async (leases, ms) => {
+        await gate?.renew();
+        return broker.extendMany(leases, ms);
+      },
+    },
+    // Message and gate are renewed together, from here.
+    recipe: undefined,
+  };
+}
+
+async function hold(hands: SqsHands, text: string, body: string): Promise<Held> {
+  const { queue: name, url, handle, id, at, attempt, group } = readReceipt(text);
+  const queue = { ...(await hands.queues.get(name)), url };
+  const taken: Taken = {
+    queue,
+    tag: { url, handle, id, at },
+    body,
+    attributes: {},
+    group,
+    sourceArn: undefined,
+    sentAt: at,
+    attempt,
+    dueAt: undefined,
+  };
+  return hands.hold(taken, name);
+}
+
+function readReceipt(text: string): Receipt {
+  try {
+    const receipt = JSON.parse(text) as Receipt;
+    const { queue, url, handle, id, at, attempt } = receipt;
+    if ([queue, url, handle, id].every((one) => typeof one === 'string') && [at, attempt].every(Number.isFinite))
+      return receipt;
+  } catch {
+    // Said below.
+  }
+  throw new ConfigError(
+    `${jobEnv.receipt}: expected what ecsDispatcher writes, a JSON object with queue, url, handle, id, at and attempt`,
+  );
+}
+
+async function readTask(accept: readonly string[], body: string): Promise<TaskMessage | undefined> {
+  try {
+    return await decodeTask(decodeBody(body), { accept: acceptList(accept) });
+  } catch (error) {
+    if (error instanceof DecodeError) return undefined;
+    throw error;
+  }
+}
+
+/** The gate of a message; what it says where there is nothing to run. `undefined` where the application keeps no claims. */
+async function openGate(
+  { app, hands, leaseMs }: RunOneParts,
+  task: TaskMessage,
+  held: Held,
+): Promise<Gate | RunOneEnd | undefined> {
+  const { results } = await app.connections();
+  if (!results.backend?.limits || !results.backend.joins) {
+    app.logger.warn(
+      {},
+      'the result backend keeps no claims: only the visibility of the message keeps it from being run twice',
+    );
+    return undefined;
+  }
+  const jobs = new Jobs(results);
+  const id = jobId(task);
+  const holder = `receipt/${held.taken.tag.id}/${held.taken.tag.handle}`;
+  const answer = await jobs.claim(id, holder, leaseMs);
+  if (!answer.granted) {
+    const reason = answer.done
+      ? 'already finished: its message is deleted'
+      : `already running (${answer.holder}): skipped`;
+    app.logger.warn({ job: id }, reason);
+    if (answer.done) throwFirst(await hands.settling.ack([held]));
+    return { kind: 'skipped', reason };
+  }
+  return {
+    renew: async () => {
+      await jobs.claim(id, holder, leaseMs);
+    },
+    finish: () => jobs.finish(id, holder),
+    release: () => jobs.release(id, holder),
+  };
+}
+
+/** A body that is none is still a delivery: the worker says why it goes to the dead letters. */
+function deliveryFor({ taken, name }: Held): Delivery {
+  try {
+    return deliveryOf(taken, name);
+  } catch {
+    return { queue: name, message: readableBody(taken.body), tag: taken.tag, attempt: taken.attempt };
+  }
+}

@@ -1,0 +1,87 @@
+import type { Config } from '../app/config.ts';
+import type { ItemFailure } from '../contracts/common.ts';
+import { ConfigError } from '../errors.ts';
+import { openSqs, type SqsApi } from '../stores/sqs-api.ts';
+import { attributeNames, encodeBody, number, type Taken, text } from '../stores/sqs-messages.ts';
+import { queueOf } from '../stores/sqs-names.ts';
+import { SqsQueues } from '../stores/sqs-queues.ts';
+import { type Held, SqsSettling } from '../stores/sqs-settling.ts';
+import { sqsLocation } from '../stores/sqs-url.ts';
+import { newId } from '../util/ids.ts';
+import { maskUrl } from '../util/mask-url.ts';
+import type { WireMessage } from '../wire/message.ts';
+
+/** A message that is given up, with all that its dead letter tells. */
+export interface Given {
+  readonly queue: string;
+  readonly message: WireMessage;
+  readonly reason: string;
+  readonly attempts: number;
+  readonly groupKey?: string | undefined;
+}
+
+/** Ends messages of SQS that somebody else received: a Lambda function's poller, mostly. */
+export class SqsHands {
+  readonly queues: SqsQueues;
+  readonly settling: SqsSettling;
+  readonly #api: SqsApi;
+
+  constructor(api: SqsApi, queues: SqsQueues) {
+    this.#api = api;
+    this.queues = queues;
+    this.settling = new SqsSettling(queues);
+  }
+
+  /** The name by which the application calls a queue. */
+  nameOf(arn: string): string {
+    return queueOf(arn.slice(arn.lastIndexOf(':') + 1), this.queues.location);
+  }
+
+  /** Holds a message that was received elsewhere. */
+  hold(taken: Taken, name: string): Held {
+    return { taken, name, surelyUntil: Number.POSITIVE_INFINITY };
+  }
+
+  /** Sends a message that lies in no queue to the dead letters. */
+  async bury({ queue, message, reason, attempts, groupKey }: Given): Promise<void> {
+    const dead = await this.queues.dead(queue);
+    const entry = {
+      MessageBody: encodeBody(message, queue, this.queues.location),
+      MessageAttributes: {
+        [attributeNames.reason]: text(reason),
+        [attributeNames.died]: number(Date.now()),
+        [attributeNames.queue]: text(queue),
+        [attributeNames.attempts]: number(attempts),
+        ...(groupKey !== undefined && { [attributeNames.group]: text(groupKey) }),
+      },
+      ...(dead.isFifo && { MessageGroupId: newId(), MessageDeduplicationId: newId() }),
+    };
+    throwFirst(await dead.api.sendMany(dead, [entry]));
+  }
+
+  async close(): Promise<void> {
+    await this.queues.close();
+    this.#api.close();
+  }
+}
+
+/**
+ * Opens SQS as an application's broker does.
+ * @throws ConfigError for an application whose broker is another one
+ */
+export async function openHands({
+  broker,
+  brokerTransportOptions,
+}: Pick<Config, 'broker' | 'brokerTransportOptions'>): Promise<SqsHands> {
+  const url = typeof broker === 'string' ? broker : (broker?.url ?? 'sqlite://');
+  if (!/^sqs:/i.test(url))
+    throw new ConfigError(`jobs on ECS come from SQS: expected the app's broker to be sqs://, got '${maskUrl(url)}'`);
+  const location = sqsLocation(url, brokerTransportOptions);
+  const api = await openSqs(location.address, location.url);
+  return new SqsHands(api, new SqsQueues(location, api));
+}
+
+/** For one item, or where any failure is a failure of all. */
+export function throwFirst(failures: readonly ItemFailure[]): void {
+  if (failures[0]) throw failures[0].error;
+}
