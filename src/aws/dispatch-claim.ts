@@ -36,7 +36,8 @@ export async function dispatchClaim(parts: ClaimDispatching, held: Held, { messa
   const known = await jobs.fetch(id);
   // One that is being started is asked for again, as the same; what has run gets a new ECS task.
   const start = known === undefined ? 0 : known.state === 'starting' ? known.start : known.start + 1;
-  const holder = holderOf(id, start);
+  const origin = known?.state === 'starting' ? known.origin : held.taken.tag.id;
+  const holder = holderOf({ id, start, origin });
   await jobs.list([id]);
   const answer = await jobs.claim(id, holder, startMs);
   if (!answer.granted) {
@@ -57,6 +58,7 @@ export async function dispatchClaim(parts: ClaimDispatching, held: Held, { messa
     reason: known?.reason,
     state: 'starting',
     start,
+    origin,
   };
   if (known?.state !== 'starting') {
     await jobs.save(job);
@@ -67,11 +69,11 @@ export async function dispatchClaim(parts: ClaimDispatching, held: Held, { messa
   return ended(parts, job, task, verdict);
 }
 
-async function runJob({ run }: ClaimDispatching, { id, start, taskId }: EcsJob): Promise<RunTaskVerdict | undefined> {
+async function runJob({ run }: ClaimDispatching, { id, start, origin }: EcsJob): Promise<RunTaskVerdict | undefined> {
   try {
     return await run({
       env: { [jobEnv.job]: id, [jobEnv.start]: String(start) },
-      identity: [taskId, id, String(start)],
+      identity: [id, String(start), origin],
       startedBy: `${STARTED_BY}${id}/${start}`,
     });
   } catch (error) {
@@ -87,7 +89,7 @@ async function ended(
   verdict: RunTaskVerdict | undefined,
 ): Promise<Ending> {
   const { app, jobs, hands } = parts;
-  const holder = holderOf(job.id, job.start);
+  const holder = holderOf(job);
   const { broker, results } = await app.connections();
   if (verdict?.kind === 'started') {
     parts.logger.info({ job: job.id, task: task.task, ecsTask: verdict.taskArn }, 'an ECS task is on its way');

@@ -26,6 +26,8 @@ export interface EcsJob {
   readonly state: JobState;
   /** Which ECS task has it, from 0: each one that is asked for has a number of its own. */
   readonly start: number;
+  /** The id in SQS of the message from which this ECS task comes: a name for it that no later one has. */
+  readonly origin: string;
   /** Runs that have begun, and were not given back. */
   readonly attempts: number;
   /** ECS tasks in a row that never showed themselves. */
@@ -152,9 +154,9 @@ export function jobId({ id, retries, eta }: Pick<TaskMessage, 'id' | 'retries' |
   return `${name}${retries > 0 ? `_r${retries}` : ''}${eta === undefined ? '' : `_e${Math.round(eta).toString(36)}`}`;
 }
 
-/** Who claims a job: its ECS task of that number. */
-export function holderOf(id: string, start: number): string {
-  return `ecs/${id}/${start}`;
+/** Who claims a job: its present ECS task. */
+export function holderOf({ id, start, origin }: Pick<EcsJob, 'id' | 'start' | 'origin'>): string {
+  return `ecs/${id}/${start}/${origin}`;
 }
 
 export function packMessage({ body, ...rest }: WireMessage): PackedMessage {

@@ -101,12 +101,17 @@ class Reconciler {
     if (task.lastStatus !== 'STOPPED' || id === undefined) return this.#told();
     const jobs = await this.#jobs();
     const job = await jobs.fetch(id);
-    if (!job || job.start !== Number(start) || (job.state !== 'starting' && job.state !== 'running'))
+    if (!job || job.start !== Number(start)) return this.#told();
+    const end = readTaskEnd(task, job.state === 'running');
+    if (job.state !== 'starting' && job.state !== 'running') {
+      // It has given its message back, as it does when it is told to stop; but this was meant for the job.
+      if (end.kind === 'stopped') await this.#app.revoke(job.taskId);
       return this.#told();
+    }
     // The ECS task is gone, and its claim with it: nobody else has this name.
-    const holder = holderOf(id, job.start);
+    const holder = holderOf(job);
     const answer = await jobs.claim(id, holder, HOLD_MS);
-    if (answer.granted) await this.#see(jobs, job, holder, readTaskEnd(task, job.state === 'running'));
+    if (answer.granted) await this.#see(jobs, job, holder, end);
     return this.#told();
   }
 

@@ -121,7 +121,8 @@ async function openJob(
 ): Promise<Runnable | RunOneEnd> {
   const { broker, results } = await app.connections();
   const jobs = new Jobs(results);
-  const holder = holderOf(id, start);
+  const before = await jobs.fetch(id);
+  const holder = holderOf({ id, start, origin: before?.origin ?? '' });
   const answer = await jobs.claim(id, holder, leaseMs);
   if (!answer.granted) {
     return answer.done
@@ -130,7 +131,7 @@ async function openJob(
   }
   // After the claim: from now on nobody else writes it.
   const known = await jobs.fetch(id);
-  if (!known || known.start !== start || (known.state !== 'starting' && known.state !== 'running')) {
+  if (!known || holderOf(known) !== holder || (known.state !== 'starting' && known.state !== 'running')) {
     await jobs.release(id, holder);
     return skip(app, id, known ? 'another ECS task has this job: skipped' : 'no such record: nothing to run');
   }

@@ -71,7 +71,11 @@ export class Yard implements AsyncDisposable {
           join(root, 'test/support/ecs-app.ts'),
           'run-one',
         ],
-        environment: { ...this.#env, ...(process.env.TEST_DEBUG && { TEST_DEBUG: '1' }) },
+        environment: {
+          ...this.#env,
+          ECS_CONTAINER_STOP_TIMEOUT: '5',
+          ...(process.env.TEST_DEBUG && { TEST_DEBUG: '1' }),
+        },
         stopTimeoutMs: 5_000,
       },
     });
