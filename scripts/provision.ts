@@ -24,6 +24,12 @@ const celery: Need = {
   packages: ['python3-celery', 'python3-redis', 'python3-msgpack', 'python3-yaml'],
 };
 
+const celeryOnSqs: Need = {
+  name: "Python's clients of SQS",
+  check: ['/usr/bin/python3', '-c', 'import boto3, pycurl'],
+  packages: ['python3-boto3', 'python3-pycurl'],
+};
+
 export interface Lane {
   readonly name: string;
   /** Its test files. */
@@ -46,6 +52,7 @@ export const lanes: readonly Lane[] = [
     needs: [redis],
   },
   { name: 'interop', files: ['test/interop/**', 'test/fault/redis-ordeal.test.ts'], needs: [redis, celery] },
+  { name: 'interop on SQS', files: ['test/interop/sqs*.test.ts'], needs: [redis, celery, celeryOnSqs] },
 ];
 
 /** A lane that cannot run here. */

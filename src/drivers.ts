@@ -15,10 +15,12 @@ export const drivers: Drivers = {
     sqs: async () => (await import('./brokers/sqs.ts')).sqsBroker,
   },
   backends: {
+    dynamodb: async () => (await import('./backends/dynamodb.ts')).dynamodbBackend,
     memory: async () => (await import('./backends/memory.ts')).memoryBackend,
     redis: redisBackend,
     'redis+socket': redisBackend,
     rediss: redisBackend,
+    s3: async () => (await import('./backends/s3.ts')).s3Backend,
     sentinel: redisBackend,
     sqlite: async () => (await import('./backends/sqlite.ts')).sqliteBackend,
   },

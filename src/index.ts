@@ -40,8 +40,10 @@ export type * from './contracts/backend.ts';
 export type * from './contracts/broker.ts';
 export type * from './contracts/bus.ts';
 export type * from './contracts/common.ts';
+export type * from './contracts/diagnosis.ts';
 export type * from './contracts/limits.ts';
 export type * from './contracts/pool.ts';
+export type * from './contracts/setup.ts';
 // Errors, sorted in their file by who must act.
 export * from './errors.ts';
 export type { WireMessage, WireProperties } from './wire/message.ts';

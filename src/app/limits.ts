@@ -39,6 +39,12 @@ export interface Unique {
   readonly ttl?: number;
 }
 
+/** Which calls of a task come one after the other, where the broker keeps such an order. */
+export interface Ordering {
+  /** Calls of the same key, also of other tasks, are one order. */
+  readonly key: KeyFunction;
+}
+
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
@@ -78,6 +84,11 @@ export const uniqueKind = kinds.custom<Unique>(
       until: (u) => u === 'start' || u === 'success' || u === 'end',
       ttl: (t) => kinds.seconds().is(t) && t > 0 && t <= 1e9,
     }),
+);
+
+export const orderingKind = kinds.custom<Ordering>(
+  'an object with key, a function from the arguments to a text',
+  (v) => hasShape(v, { key: isFunction }) && 'key' in Object(v),
 );
 
 /** Limits of one task that workers keep, read from its options. */

@@ -4,6 +4,7 @@ import { newId } from '../util/ids.ts';
 import type { TaskMessage, WireSignature } from '../wire/task-message.ts';
 import type { Config } from './config.ts';
 import { currentRunning } from './current-task.ts';
+import { keyOf } from './limits.ts';
 import type { Router } from './router.ts';
 import { type CallOptions, checkTimeLimits, type Sendable, type TaskOptions } from './task-options.ts';
 
@@ -14,6 +15,8 @@ export interface Prepared {
   readonly delayMs: number;
   readonly serializer: string;
   readonly compression: string | undefined;
+  /** What its place in an order depends on. */
+  readonly groupKey?: string | undefined;
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -75,8 +78,18 @@ export class Preparer {
       delayMs,
       serializer: options.serializer ?? own?.serializer ?? this.#config.taskSerializer,
       compression: options.compression ?? own?.compression ?? this.#config.taskCompression,
+      groupKey: options.orderingKey ?? orderingKey(task, args, own),
     };
   }
+}
+
+/** The key of the order in which a call of a task stands; `undefined` where the task has none. */
+export function orderingKey(
+  task: string,
+  args: readonly unknown[],
+  own: Pick<TaskOptions, 'ordering'> | undefined,
+): string | undefined {
+  return own?.ordering && keyOf(own.ordering.key, args, `option 'ordering' of ${task}`);
 }
 
 /** Sets eta and expires; returns how long the message is to be kept back. */

@@ -76,7 +76,7 @@ export class Publisher {
     return failures;
   }
 
-  #encode({ queue, message, delayMs, serializer, compression }: Prepared): Outgoing {
+  #encode({ queue, message, delayMs, serializer, compression, groupKey }: Prepared): Outgoing {
     const { features } = this.#broker;
     const wire = encodeTask(message, {
       serializer,
@@ -90,7 +90,12 @@ export class Publisher {
       );
     }
     const delay = Math.min(delayMs, features.maxDelayMs);
-    return delay > 0 ? { queue, message: wire, delayMs: delay } : { queue, message: wire };
+    return {
+      queue,
+      message: wire,
+      ...(delay > 0 && { delayMs: delay }),
+      ...(groupKey !== undefined && { groupKey }),
+    };
   }
 
   async #send(items: readonly Item[], options: PublishOptions): Promise<ItemFailure[]> {

@@ -4,7 +4,7 @@ import { kinds, type OptionsOf, type OptionTable, option } from '../util/options
 import type { WireSignature } from '../wire/task-message.ts';
 import { type ErrorClass, retryPolicyKind } from './config.ts';
 import { hookTable } from './hooks.ts';
-import { rateLimitKind, serialKind, uniqueKind } from './limits.ts';
+import { orderingKind, rateLimitKind, serialKind, uniqueKind } from './limits.ts';
 import type { RetryKwargs } from './retry-options.ts';
 import { TaskBase, type TaskClass } from './task-base.ts';
 
@@ -88,6 +88,10 @@ export const taskOptionTable = {
   serial: option({
     kind: serialKind,
     doc: 'How many runs of one key may go on at once over all workers: `(...args) => key` for one, `{ key, limit }` for more.',
+  }),
+  ordering: option({
+    kind: orderingKind,
+    doc: '`{ key: (...args) => text }`: calls of one key run one after the other, in the order in which they were sent. For FIFO queues of SQS, whose every message has a key; see [sqs](sqs.md).',
   }),
   unique: option({
     kind: uniqueKind,
@@ -177,6 +181,7 @@ export const callOptionTable = {
   taskId: option({ kind: kinds.text, doc: 'The id to use, in place of a fresh UUID.' }),
   link: option({ kind: signatures, doc: 'Sent with the return value when the task succeeds.' }),
   linkError: option({ kind: signatures, doc: 'Sent with the task id when it fails.' }),
+  orderingKey: option({ kind: kinds.text, doc: 'What `ordering` of the task would make of the arguments.' }),
   headers: option({ kind: kinds.map, doc: 'Headers of your own; the task finds them in `self.request.headers`.' }),
   ignoreResult: option({ kind: kinds.flag, doc: 'Store no result of this call.' }),
   serializer: option({ kind: kinds.oneOf('json', 'msgpack', 'yaml'), doc: 'Overrides the serializer.' }),

@@ -98,12 +98,15 @@ export interface TaskSender extends SignatureSender {
   sendMany(name: string, calls: readonly (readonly unknown[])[], options?: CallOptions): Promise<AsyncResult[]>;
 }
 
-/** How often a message of this task may be delivered. */
+/** How often a message of this task may be delivered; where retries are deliveries, too, they come on top. */
 export function deliveryLimit(
   definition: TaskDefinition | undefined,
   config: Pick<Config, 'taskMaxDeliveries'>,
+  { ordered }: { readonly ordered?: boolean },
 ): number {
-  return definition?.options.maxDeliveries ?? config.taskMaxDeliveries;
+  const limit = definition?.options.maxDeliveries ?? config.taskMaxDeliveries;
+  if (!ordered) return limit;
+  return limit + (taskOption(definition?.options ?? {}, 'maxRetries') ?? Number.POSITIVE_INFINITY);
 }
 
 /** The callable handle that applications hold. */

@@ -14,7 +14,8 @@ import { openSqs, type SqsApi } from '../stores/sqs-api.ts';
 import { SqsConsumer } from '../stores/sqs-consumer.ts';
 import { SqsDeadLetters } from '../stores/sqs-dead-letters.ts';
 import { SqsLeases } from '../stores/sqs-leases.ts';
-import { MAX_BODY_BYTES, SqsPublishing } from '../stores/sqs-publishing.ts';
+import { payloadsOf, type SqsPayloads } from '../stores/sqs-payloads.ts';
+import { MAX_BODY_BYTES, MAX_STORED_BYTES, SqsPublishing } from '../stores/sqs-publishing.ts';
 import { SqsQueues } from '../stores/sqs-queues.ts';
 import { SqsStock } from '../stores/sqs-stock.ts';
 import { type SqsLocation, type SqsOptions, sqsLocation } from '../stores/sqs-url.ts';
@@ -29,7 +30,8 @@ const MAX_BATCH = 100;
  */
 export function sqsBroker(url = 'sqs://', options: SqsOptions = {}): Broker {
   const recipe = { module: import.meta.url, factory: 'sqsBroker', args: [url, options] };
-  return new SqsBroker(sqsLocation(url, options), recipe);
+  const location = sqsLocation(url, options);
+  return new SqsBroker(location, payloadsOf(location), recipe);
 }
 
 /** What a started broker works with. */
@@ -56,19 +58,21 @@ class SqsBroker implements Broker {
   };
   readonly #location: SqsLocation;
   readonly #opening: Opening<Opened>;
+  readonly #payloads: SqsPayloads | undefined;
 
-  constructor(location: SqsLocation, recipe: Recipe) {
+  constructor(location: SqsLocation, payloads: SqsPayloads | undefined, recipe: Recipe) {
     this.url = location.url;
     this.recipe = recipe;
     this.#location = location;
-    this.#opening = new Opening(`the broker ${location.url}`, () => open(location));
+    this.#opening = new Opening(`the broker ${location.url}`, () => open(location, payloads));
+    this.#payloads = payloads;
     this.features = {
       maxDelayMs: Number.POSITIVE_INFINITY,
       leaseMs: location.leaseMs,
       priority: false,
       ordering: false,
       maxBatch: MAX_BATCH,
-      maxMessageBytes: MAX_BODY_BYTES,
+      maxMessageBytes: payloads ? MAX_STORED_BYTES : MAX_BODY_BYTES,
       durable: true,
       shared: true,
       attempts: true,
@@ -89,6 +93,7 @@ class SqsBroker implements Broker {
     const closed = await Promise.allSettled([...opened.consumers].map((consumer) => consumer.close()));
     await opened.queues.close();
     opened.api.close();
+    await this.#payloads?.stop();
     for (const one of closed) if (one.status === 'rejected') throw one.reason;
   }
 
@@ -109,6 +114,7 @@ class SqsBroker implements Broker {
     const consumer = new SqsConsumer({
       queues: known,
       names: queues,
+      payloads: this.#payloads,
       leaseMs: leaseMs ?? this.#location.leaseMs,
       onClose: () => consumers.delete(consumer),
     });
@@ -124,8 +130,8 @@ class SqsBroker implements Broker {
     return (await this.#opening.get()).stock.list();
   }
 
-  async countMany(queues: readonly string[]): Promise<(QueueDepth | undefined)[]> {
-    return (await this.#opening.get()).stock.count(queues);
+  async countMany(queues: readonly string[], { readyOnly = false } = {}): Promise<(QueueDepth | undefined)[]> {
+    return (await this.#opening.get()).stock.count(queues, readyOnly);
   }
 
   async purge(queue: string): Promise<number> {
@@ -133,17 +139,23 @@ class SqsBroker implements Broker {
   }
 }
 
-async function open(location: SqsLocation): Promise<Opened> {
+async function open(location: SqsLocation, payloads: SqsPayloads | undefined): Promise<Opened> {
   const api = await openSqs(location.address, location.url);
+  try {
+    await payloads?.start();
+  } catch (error) {
+    api.close();
+    throw error;
+  }
   const queues = new SqsQueues(location, api);
   const stock = new SqsStock(queues, api);
   return {
     api,
     queues,
-    publishing: new SqsPublishing(queues),
+    publishing: new SqsPublishing(queues, payloads),
     leases: new SqsLeases(queues, api),
     stock,
-    letters: new SqsDeadLetters(queues, stock),
+    letters: new SqsDeadLetters(queues, stock, payloads),
     consumers: new Set(),
   };
 }

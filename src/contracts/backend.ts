@@ -1,5 +1,7 @@
 import type { ItemFailure, Recipe, Service } from './common.ts';
+import type { Diagnosable } from './diagnosis.ts';
 import type { LimitStore } from './limits.ts';
+import type { StoreSetup } from './setup.ts';
 
 /** The state of one task, ready to store. `document` is Celery's meta map, already serialized. */
 export interface ResultRecord {
@@ -39,7 +41,7 @@ export interface BackendFeatures {
 }
 
 /** Where results wait to be read. */
-export interface ResultBackend extends Service {
+export interface ResultBackend extends Service, Partial<Diagnosable> {
   /** The URL scheme, such as `sqlite`. */
   readonly name: string;
   /** The URL with secrets masked. */
@@ -51,6 +53,8 @@ export interface ResultBackend extends Service {
   readonly limits?: LimitStore;
   /** Present where another thread or process can open the same store. */
   readonly recipe?: Recipe;
+  /** Present where something has to be created, or allowed, before the first use. */
+  readonly setup?: StoreSetup;
 
   /**
    * Keeps records for `ttlMs` (`undefined`: for ever). SUCCESS is never replaced, and no finished state by an unfinished

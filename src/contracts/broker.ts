@@ -1,6 +1,8 @@
 import type { WireMessage } from '../wire/message.ts';
 import type { Bus } from './bus.ts';
 import type { ItemFailure, Recipe, Service } from './common.ts';
+import type { Diagnosable } from './diagnosis.ts';
+import type { StoreSetup } from './setup.ts';
 
 /** What a store can do. The core and the conformance suite ask; nobody checks a driver's name. */
 export interface BrokerFeatures {
@@ -59,6 +61,8 @@ export interface Delivery extends Lease {
   readonly message: WireMessage;
   /** Deliveries so far including this one, from 1; 0 where the store does not know. A release does not count. */
   readonly attempt: number;
+  /** The key of its group, where it is in one. */
+  readonly groupKey?: string;
   /** It has a place in an order that a new message would not have: a retry is a release with a delay, where it is. */
   readonly ordered?: boolean;
 }
@@ -83,7 +87,7 @@ export interface ConsumeOptions {
  * Where messages wait. A driver makes one attempt and tells the truth; retrying, logging and metrics belong to the core.
  * All methods may reject with a {@link StoreError}; hot ones take arrays and return what failed, item by item.
  */
-export interface Broker extends Service {
+export interface Broker extends Service, Partial<Diagnosable> {
   /** The URL scheme, such as `sqlite`. */
   readonly name: string;
   /** The URL with secrets masked, for banners and logs. */
@@ -94,6 +98,8 @@ export interface Broker extends Service {
   readonly deadLetters: DeadLetters;
   /** Present where another thread or process can open the same store. */
   readonly recipe?: Recipe;
+  /** Present where something has to be created, or allowed, before the first use. */
+  readonly setup?: StoreSetup;
 
   declareMany(queues: readonly QueueSpec[]): Promise<void>;
   /** Resolves once the store has the messages for good. */
@@ -103,8 +109,8 @@ export interface Broker extends Service {
   extendMany(leases: readonly Lease[], leaseMs: number): Promise<ItemFailure[]>;
   /** Queues that are declared or hold messages. */
   listQueues(): Promise<string[]>;
-  /** `undefined` for a queue that does not exist. */
-  countMany(queues: readonly string[]): Promise<(QueueDepth | undefined)[]>;
+  /** `undefined` for a queue that does not exist. `readyOnly`: the other numbers may be 0, where each would be one more question. */
+  countMany(queues: readonly string[], options?: { readyOnly?: boolean }): Promise<(QueueDepth | undefined)[]>;
   /** Drops ready and delayed messages, not leased ones. Returns how many. */
   purge(queue: string): Promise<number>;
 }

@@ -27,7 +27,7 @@ type Maker = (call: AwsCall, cause: Raised) => LovageError;
 export function awsError(error: unknown, call: AwsCall): Error {
   if (error instanceof LovageError) return error;
   if (!(error instanceof Error)) return new StoreError(`${place(call)}: ${String(error)}`);
-  return (byName(error) ?? byNetwork(error) ?? byStatus(error))(call, error);
+  return (byNetwork(error) ?? byName(error) ?? byStatus(error))(call, error);
 }
 
 /** What the service or the SDK calls an error, such as `QueueDoesNotExist`, without what stands around it. */
@@ -80,6 +80,8 @@ function byNetwork(error: Raised): Maker | undefined {
   const code = String(error.code ?? '');
   if (code === 'ENOTFOUND') return unknownHost;
   if (/^(ERR_TLS|ERR_SSL|EPROTO|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO)/.test(code)) return notSecure;
+  // The SDK calls it a timeout.
+  if (code === 'ECONNRESET' || code === 'EPIPE') return broken;
   if (/^E[A-Z]+$/.test(code)) return unreachable;
   return undefined;
 }
@@ -204,6 +206,10 @@ function notSecure({ url }: AwsCall, cause: Raised): LovageError {
     `${url}: no safe connection (${cause.message}). Does it speak https? For http set is_secure=false; for a certificate of your own set NODE_EXTRA_CA_CERTS`,
     { cause },
   );
+}
+
+function broken(call: AwsCall, cause: Raised): LovageError {
+  return new StoreError(`the connection broke before ${doing(call)} was answered (${cause.message})`, { cause });
 }
 
 function unreachable(call: AwsCall, cause: Raised): LovageError {

@@ -1,19 +1,22 @@
 import type { ItemFailure } from '../contracts/common.ts';
 import type { Claim, ClaimAnswer, ClaimRequest, LimitStore, RateRequest } from '../contracts/limits.ts';
 import { askRate, KEEP_RESERVED_MS, type RateState, restsAt } from '../util/gcra.ts';
+import {
+  askClaim,
+  claimsEndAt,
+  finishClaim,
+  type KeyClaims,
+  liveClaims,
+  releaseClaim,
+  renewClaim,
+  UNCLAIMED,
+} from './claim-state.ts';
 import { checkClaims, checkMs, checkRates, claimLost } from './limits.ts';
 import { Expiring } from './memory-expiring.ts';
 
-interface Claimed {
-  /** Finished: its one holder is who finished it, and the lease the time for which that is remembered. */
-  readonly done: boolean;
-  /** When the lease of each holder ends. */
-  readonly leases: Map<string, number>;
-}
-
 /** The claims and rates of one name in this process. */
 export class MemoryLimits implements LimitStore {
-  readonly #claims = new Expiring<Claimed>();
+  readonly #claims = new Expiring<KeyClaims>();
   readonly #rates = new Expiring<RateState>();
   readonly #reserved = new Expiring<number>();
 
@@ -24,30 +27,16 @@ export class MemoryLimits implements LimitStore {
 
   async renewMany(claims: readonly Claim[], leaseMs: number): Promise<ItemFailure[]> {
     checkMs('leaseMs', leaseMs);
-    return failures(claims, ({ key, holder }) => {
-      const { done, leases } = this.#live(key);
-      if (done || !leases.has(holder)) return false;
-      this.#set(key, { done, leases: leases.set(holder, Date.now() + leaseMs) });
-      return true;
-    });
+    return this.#change(claims, (live, holder) => renewClaim(live, holder, Date.now() + leaseMs));
   }
 
   async releaseMany(claims: readonly Claim[]): Promise<void> {
-    for (const { key, holder } of claims) {
-      const { done, leases } = this.#live(key);
-      if (done || !leases.delete(holder)) continue;
-      if (leases.size === 0) this.#claims.delete(key);
-    }
+    this.#change(claims, releaseClaim);
   }
 
   async finishMany(claims: readonly Claim[], ttlMs: number): Promise<ItemFailure[]> {
     checkMs('ttlMs', ttlMs);
-    return failures(claims, ({ key, holder }) => {
-      const { done, leases } = this.#live(key);
-      if (!leases.has(holder)) return false;
-      if (!done) this.#set(key, { done: true, leases: new Map([[holder, Date.now() + ttlMs]]) });
-      return true;
-    });
+    return this.#change(claims, (live, holder) => finishClaim(live, holder, Date.now() + ttlMs));
   }
 
   async reserveMany(requests: readonly RateRequest[]): Promise<number[]> {
@@ -57,15 +46,20 @@ export class MemoryLimits implements LimitStore {
     return requests.map((request) => this.#reserve(request, now));
   }
 
-  #claim({ key, holder, leaseMs, slots = 1 }: ClaimRequest): ClaimAnswer {
-    const now = Date.now();
-    const { done, leases } = this.#live(key);
-    if (!done && (leases.has(holder) || leases.size < slots)) {
-      this.#set(key, { done, leases: leases.set(holder, now + leaseMs) });
-      return { granted: true };
-    }
-    const [first, ends] = [...leases].reduce((a, b) => (b[1] < a[1] ? b : a));
-    return { granted: false, holder: first, done, waitMs: Math.ceil(ends - now) };
+  #claim(request: ClaimRequest): ClaimAnswer {
+    const { claims, answer } = askClaim(this.#live(request.key), request, Date.now());
+    this.#set(request.key, claims);
+    return answer;
+  }
+
+  /** Changes claims by their keys; reports those whose holder has none. */
+  #change(claims: readonly Claim[], change: (live: KeyClaims, holder: string) => KeyClaims | undefined): ItemFailure[] {
+    return claims.flatMap((claim, index) => {
+      const changed = change(this.#live(claim.key), claim.holder);
+      if (!changed) return [{ index, error: claimLost(claim) }];
+      this.#set(claim.key, changed);
+      return [];
+    });
   }
 
   #reserve({ key, id, ...rate }: RateRequest, now: number): number {
@@ -78,18 +72,12 @@ export class MemoryLimits implements LimitStore {
   }
 
   /** The claims of a key that have not ended. */
-  #live(key: string): Claimed {
-    const claimed = this.#claims.get(key) ?? { done: false, leases: new Map<string, number>() };
-    const now = Date.now();
-    for (const [holder, until] of claimed.leases) if (until <= now) claimed.leases.delete(holder);
-    return claimed;
+  #live(key: string): KeyClaims {
+    return liveClaims(this.#claims.get(key) ?? UNCLAIMED, Date.now());
   }
 
-  #set(key: string, claimed: Claimed): void {
-    this.#claims.set(key, claimed, Math.max(...claimed.leases.values()));
+  #set(key: string, claims: KeyClaims): void {
+    if (claims.leases.size === 0) this.#claims.delete(key);
+    else this.#claims.set(key, claims, claimsEndAt(claims));
   }
-}
-
-function failures(claims: readonly Claim[], one: (claim: Claim) => boolean): ItemFailure[] {
-  return claims.flatMap((claim, index) => (one(claim) ? [] : [{ index, error: claimLost(claim) }]));
 }

@@ -7,6 +7,7 @@ import {
 } from '../contracts/backend.ts';
 import { WatchList } from '../util/watch-list.ts';
 import { Expiring } from './memory-expiring.ts';
+import { mayReplace } from './result-documents.ts';
 
 interface Join {
   size: number | undefined;
@@ -29,8 +30,7 @@ export class MemoryResults {
 
   store(record: ResultRecord, ttlMs: number | undefined): void {
     const old = this.#records.get(record.taskId)?.state;
-    // The overwrite law of `ResultBackend.storeMany`.
-    if (old === 'SUCCESS' || (old !== undefined && isFinished(old) && !isFinished(record.state))) return;
+    if (old !== undefined && !mayReplace(record.state, old)) return;
     const copy = { ...record, document: copyOf(record.document) };
     this.#records.set(record.taskId, copy, ttlMs === undefined ? Number.POSITIVE_INFINITY : Date.now() + ttlMs);
     if (isFinished(record.state) && this.#watchers.has(record.taskId)) this.#tell(copy);

@@ -5,7 +5,8 @@ import { WatchList } from '../util/watch-list.ts';
 import type { RedisStore } from './redis.ts';
 import { type Redis, whenReady } from './redis-client.ts';
 import { redisError } from './redis-errors.ts';
-import { type RedisResults, toRecord } from './redis-results.ts';
+import type { RedisResults } from './redis-results.ts';
+import { toRecord } from './result-documents.ts';
 
 /** Channels named by one command. */
 const PAGE = 1000;

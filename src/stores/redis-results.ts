@@ -2,7 +2,7 @@ import { isFinished, type ResultRecord, savedGroupOf } from '../contracts/backen
 import type { RedisStore } from './redis.ts';
 import { isOutOfMemory } from './redis-errors.ts';
 import { STORE_MANY, STORE_MANY_ANYWAY } from './redis-results-scripts.ts';
-import { asDocument, stateOf } from './redis-results-state.ts';
+import { toRecord } from './result-documents.ts';
 
 /** Keys read or deleted by one command. */
 const PAGE = 1000;
@@ -76,15 +76,6 @@ export class RedisResults {
       await this.#store.command('DEL', ...taskIds.slice(from, from + PAGE).map((id) => this.keyOf(id)));
     }
   }
-}
-
-/**
- * A record of what is stored or published for a task. What is no document counts as failed: who waits for the task gets
- * the error of reading it, instead of waiting for ever.
- */
-export function toRecord(taskId: string, stored: Buffer): ResultRecord {
-  const document = asDocument(stored);
-  return { taskId, state: stateOf(document) ?? 'FAILURE', document };
 }
 
 /** As ioredis takes it. */

@@ -1,11 +1,12 @@
 import type { Consumer, Delivery } from '../contracts/broker.ts';
 import type { ItemFailure } from '../contracts/common.ts';
-import { isPassing } from '../errors.ts';
+import { ConfigError, isPassing } from '../errors.ts';
 import { sleep } from '../util/sleep.ts';
 import { within } from '../util/within.ts';
 import { isMissing } from './sqs-api.ts';
 import { Line } from './sqs-line.ts';
-import { deliveryOf, secondsOf, takenOf } from './sqs-messages.ts';
+import { deliveryOf, secondsOf, type Taken, takenOf } from './sqs-messages.ts';
+import { isPointer, type SqsPayloads } from './sqs-payloads.ts';
 import type { SqsQueues } from './sqs-queues.ts';
 import { type Held, SqsSettling, sortHeld } from './sqs-settling.ts';
 
@@ -13,6 +14,9 @@ import { type Held, SqsSettling, sortHeld } from './sqs-settling.ts';
 const KEEP_MS = 1_000;
 /** Closing waits so long for requests under way: what they bring goes back. */
 const CLOSE_MS = 1_000;
+
+const NO_STORE =
+  'the body of this message lies in a store for large payloads, and this broker has none: give its option payloadStore';
 
 /** A call of `receive` under way. */
 interface Call {
@@ -27,6 +31,7 @@ interface Call {
 export interface SqsConsumerOptions {
   readonly queues: SqsQueues;
   readonly names: readonly string[];
+  readonly payloads: SqsPayloads | undefined;
   readonly leaseMs: number;
   /** Called when it has closed. */
   readonly onClose: (consumer: SqsConsumer) => void;
@@ -40,6 +45,7 @@ export interface SqsConsumerOptions {
 export class SqsConsumer implements Consumer {
   readonly #queues: SqsQueues;
   readonly #settling: SqsSettling;
+  readonly #payloads: SqsPayloads | undefined;
   readonly #leaseMs: number;
   readonly #onClose: (consumer: SqsConsumer) => void;
   readonly #held = new Map<string, Held>();
@@ -58,9 +64,10 @@ export class SqsConsumer implements Consumer {
   #keeping: NodeJS.Timeout | undefined;
   #changed = Promise.withResolvers<void>();
 
-  constructor({ queues, names, leaseMs, onClose }: SqsConsumerOptions) {
+  constructor({ queues, names, payloads, leaseMs, onClose }: SqsConsumerOptions) {
     this.#queues = queues;
     this.#settling = new SqsSettling(queues);
+    this.#payloads = payloads;
     this.#leaseMs = leaseMs;
     this.#onClose = onClose;
     this.#lines = [...new Set(names)].map((name) => new Line(name));
@@ -83,7 +90,12 @@ export class SqsConsumer implements Consumer {
   }
 
   ackMany(deliveries: readonly Delivery[]): Promise<ItemFailure[]> {
-    return this.#settle(deliveries, (held) => this.#settling.ack(held));
+    return this.#settle(deliveries, async (held) => {
+      const failures = await this.#settling.ack(held);
+      const failed = new Set(failures.map(({ index }) => index));
+      await this.#payloads?.remove(held.filter((_, i) => !failed.has(i)).map(({ taken }) => taken));
+      return failures;
+    });
   }
 
   releaseMany(deliveries: readonly Delivery[], delayMs = 0): Promise<ItemFailure[]> {
@@ -219,12 +231,15 @@ export class SqsConsumer implements Consumer {
   async #accept(line: Line, held: readonly Held[]): Promise<void> {
     const now = Date.now();
     const early = held.filter(({ taken }) => taken.dueAt !== undefined && taken.dueAt > now);
+    const bodies = await this.#bodies(held.filter((one) => !early.includes(one)));
     const unreadable: Held[] = [];
     const reasons: string[] = [];
     for (const one of held) {
       if (early.includes(one)) continue;
       try {
-        this.#deliveries.set(one, deliveryOf(one.taken, line.name));
+        const body = bodies.get(one.taken);
+        if (body instanceof Error) throw body;
+        this.#deliveries.set(one, deliveryOf(one.taken, line.name, body));
         line.buffer.push(one);
       } catch (error) {
         unreadable.push(one);
@@ -241,6 +256,13 @@ export class SqsConsumer implements Consumer {
     if (unreadable.length > 0) await this.#settling.reject(unreadable, reasons);
     if (!this.#lines.includes(line) || this.#unwanted || this.#closing.signal.aborted) this.#giveBack(line);
     else if (this.#receiving === 0) this.#keep();
+  }
+
+  /** What lies elsewhere of the bodies. */
+  async #bodies(held: readonly Held[]): Promise<ReadonlyMap<Taken, string | Error>> {
+    const taken = held.map((one) => one.taken);
+    if (this.#payloads) return this.#payloads.fetch(taken);
+    return new Map(taken.filter(isPointer).map((one) => [one, new ConfigError(NO_STORE)]));
   }
 
   /** Up to `max` of what is there, a fair share of each queue. */

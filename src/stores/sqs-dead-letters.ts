@@ -2,6 +2,7 @@ import type { DeadLetter, DeadLetters } from '../contracts/broker.ts';
 import type { SqsQueue } from './sqs-api.ts';
 import { attributeNames, copyOf, numberIn, readableBody, type Taken, takenOf } from './sqs-messages.ts';
 import { queueOf } from './sqs-names.ts';
+import type { SqsPayloads } from './sqs-payloads.ts';
 import type { SqsQueues } from './sqs-queues.ts';
 import type { SqsStock } from './sqs-stock.ts';
 
@@ -23,9 +24,11 @@ type Act = (dead: SqsQueue, picked: readonly Taken[]) => Promise<void>;
 export class SqsDeadLetters implements DeadLetters {
   readonly #queues: SqsQueues;
   readonly #stock: SqsStock;
+  readonly #payloads: SqsPayloads | undefined;
 
-  constructor(queues: SqsQueues, stock: SqsStock) {
+  constructor(queues: SqsQueues, stock: SqsStock, payloads: SqsPayloads | undefined) {
     this.#queues = queues;
+    this.#payloads = payloads;
     this.#stock = stock;
   }
 
@@ -39,8 +42,9 @@ export class SqsDeadLetters implements DeadLetters {
       if (!dead || seen.has(dead.url)) continue;
       seen.add(dead.url);
       await this.#look(name, undefined, async (_, picked) => {
+        const bodies = await this.#bodies(picked);
         for (const one of picked) {
-          const letter = this.#letter(one, name);
+          const letter = this.#letter(one, name, bodies.get(one));
           if (queue === undefined || letter.queue === queue) letters.set(letter.id, letter);
         }
       });
@@ -51,8 +55,9 @@ export class SqsDeadLetters implements DeadLetters {
   async getMany(ids: readonly string[]): Promise<(DeadLetter | undefined)[]> {
     const found = new Map<string, DeadLetter>();
     await this.#each(ids, (name) => async (_, picked) => {
+      const bodies = await this.#bodies(picked);
       for (const one of picked) {
-        const letter = this.#letter(one, name);
+        const letter = this.#letter(one, name, bodies.get(one));
         found.set(idOf(name, one), letter);
       }
     });
@@ -84,8 +89,14 @@ export class SqsDeadLetters implements DeadLetters {
     let count = 0;
     await this.#each(ids, () => async (dead, picked) => {
       count += picked.length - (await this.#delete(dead, picked));
+      await this.#payloads?.remove(picked);
     });
     return count;
+  }
+
+  /** Bodies that lie elsewhere; one that cannot be had is shown as where it should be. */
+  async #bodies(taken: readonly Taken[]): Promise<ReadonlyMap<Taken, string | Error>> {
+    return (await this.#payloads?.fetch(taken).catch(() => undefined)) ?? new Map();
   }
 
   async #delete(dead: SqsQueue, taken: readonly Taken[]): Promise<number> {
@@ -130,8 +141,9 @@ export class SqsDeadLetters implements DeadLetters {
     }
   }
 
-  #letter(taken: Taken, name: string): DeadLetter {
-    const { attributes, body, sourceArn } = taken;
+  #letter(taken: Taken, name: string, whole?: string | Error): DeadLetter {
+    const { attributes, sourceArn } = taken;
+    const body = typeof whole === 'string' ? whole : taken.body;
     const text = (key: keyof typeof attributeNames) => attributes[attributeNames[key]]?.StringValue;
     const source = sourceArn?.slice(sourceArn.lastIndexOf(':') + 1);
     const moved = source === undefined ? name : queueOf(source, this.#queues.location);

@@ -7,8 +7,8 @@ import type { Held } from './sqs-settling.ts';
 const MAX_POLLS = 10;
 /** One queue's failure is told of so often; in between the others are served. */
 const TELL_MS = 60_000;
-/** A worker as a whole asks so often while all its queues are idle. */
-const REQUESTS_PER_MINUTE = 4;
+/** A worker as a whole asks so often while all its queues are idle, as far as `pollingInterval` allows. */
+const POLLS_PER_MINUTE = 3;
 
 /** What a consumer knows of one of its queues: what it has asked for, and what came that nobody has taken yet. */
 export class Line {
@@ -55,7 +55,7 @@ export class Line {
       this.nextAt = 0;
       return;
     }
-    const cycleMs = (60_000 / REQUESTS_PER_MINUTE) * pause.lines;
+    const cycleMs = (60_000 / POLLS_PER_MINUTE) * pause.lines;
     // One that was not to wait does not prove much, and the next is not to follow on its heels.
     const pauseMs = waitedMs < 1000 ? 1000 : Math.min(pause.idleMs, Math.max(0, cycleMs - waitedMs));
     this.nextAt = performance.now() + pauseMs;

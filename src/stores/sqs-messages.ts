@@ -151,8 +151,15 @@ export function takenOf(received: SqsMessage, queue: SqsQueue, at: number): Take
 
 /** The delivery that a received message makes. Throws {@link DecodeError} where it is none. */
 export function deliveryOf(taken: Taken, name: string, body = taken.body): Delivery {
-  const { tag, attempt, queue } = taken;
-  return { queue: name, message: decodeBody(body), tag, attempt, ...(queue.isFifo && { ordered: true }) };
+  const { tag, attempt, queue, group } = taken;
+  return {
+    queue: name,
+    message: decodeBody(body),
+    tag,
+    attempt,
+    ...(group !== undefined && { groupKey: group }),
+    ...(queue.isFifo && { ordered: true }),
+  };
 }
 
 /** The attribute of a text: what SQS does not take is left out, and what is too long. */
@@ -212,7 +219,7 @@ function orderOf(
 
 /** SQS takes up to 128 letters, digits and punctuation for an id: others are written as %xx, and what is longer keeps its beginning and a hash. */
 function legalId(value: string): string {
-  const legal = encodeURIComponent(value);
+  const legal = /^[!-~]+$/.test(value) ? value : encodeURIComponent(value);
   if (legal.length <= 128) return legal;
   return `${legal.slice(0, 87)}-${hash(value)}`;
 }

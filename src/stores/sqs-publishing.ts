@@ -4,14 +4,23 @@ import { MessageTooLargeError } from '../errors.ts';
 import { byGroup } from '../util/by-group.ts';
 import { isMissing, MAX_BYTES, type SqsEntry, type SqsQueue, sizeOf } from './sqs-api.ts';
 import { entryOf } from './sqs-messages.ts';
+import type { SqsPayloads } from './sqs-payloads.ts';
 import type { SqsQueues } from './sqs-queues.ts';
+
+/** An entry with the place of its message. */
+interface Ready {
+  readonly index: number;
+  readonly entry: SqsEntry;
+}
 
 /** Sends messages, in batches, each queue's apart. */
 export class SqsPublishing {
   readonly #queues: SqsQueues;
+  readonly #payloads: SqsPayloads | undefined;
 
-  constructor(queues: SqsQueues) {
+  constructor(queues: SqsQueues, payloads: SqsPayloads | undefined) {
     this.#queues = queues;
+    this.#payloads = payloads;
   }
 
   publish(outgoing: readonly Outgoing[]): Promise<ItemFailure[]> {
@@ -31,23 +40,35 @@ export class SqsPublishing {
 
   async #send(queue: SqsQueue, outgoing: readonly Outgoing[]): Promise<ItemFailure[]> {
     const failures: ItemFailure[] = [];
-    const entries: SqsEntry[] = [];
-    const places: number[] = [];
-    outgoing.forEach((one, index) => {
+    const ready: Ready[] = [];
+    const large: Ready[] = [];
+    for (const [index, one] of outgoing.entries()) {
       try {
-        entries.push(this.#entry(one, queue));
-        places.push(index);
+        const entry = this.#entry(one, queue);
+        (this.#payloads && sizeOf(entry) > this.#payloads.threshold ? large : ready).push({ index, entry });
       } catch (error) {
         failures.push({ index, error: error as Error });
       }
-    });
-    const failed = await queue.api.sendMany(queue, entries);
-    return [...failures, ...failed.map(({ index, error }) => ({ index: places[index] ?? index, error }))];
+    }
+    const stored = (await this.#payloads?.store(large.map(({ entry }) => entry))) ?? [];
+    for (const [i, { index }] of large.entries()) {
+      const entry = stored[i];
+      if (entry instanceof Error) failures.push({ index, error: entry });
+      else if (entry) ready.push({ index, entry });
+    }
+    const failed = await queue.api.sendMany(
+      queue,
+      ready.map(({ entry }) => entry),
+    );
+    return [...failures, ...failed.map(({ index, error }) => ({ index: ready[index]?.index ?? index, error }))];
   }
 
   #entry(outgoing: Outgoing, queue: SqsQueue): SqsEntry {
-    const entry = entryOf(outgoing, queue, this.#queues.location);
+    const { location } = this.#queues;
+    const entry = entryOf(outgoing, queue, location);
     const bytes = sizeOf(entry);
+    const payloads = this.#payloads;
+    if (payloads) return bytes > payloads.threshold ? entryOf(payloads.compressed(outgoing), queue, location) : entry;
     const { byteLength } = outgoing.message.body;
     if (bytes <= MAX_BYTES - HEADROOM && byteLength <= MAX_BODY_BYTES) return entry;
     throw new MessageTooLargeError(
@@ -61,3 +82,6 @@ const HEADROOM = 16_384;
 
 /** The largest body that surely fits: it is written in base64 twice, with headers of usual length beside it. */
 export const MAX_BODY_BYTES = 560 * 1024;
+
+/** The same where larger ones go to a store of their own: it is in memory several times over. */
+export const MAX_STORED_BYTES = 64 * 1024 * 1024;

@@ -30,8 +30,8 @@ export class SqsStock {
   }
 
   /** `undefined` for a queue that is not there, or may not be looked at while others may. */
-  async count(names: readonly string[]): Promise<(QueueDepth | undefined)[]> {
-    const found = await Promise.allSettled(names.map((name) => this.#count(name)));
+  async count(names: readonly string[], readyOnly = false): Promise<(QueueDepth | undefined)[]> {
+    const found = await Promise.allSettled(names.map((name) => this.#count(name, readyOnly)));
     const failed = found.filter((one) => one.status === 'rejected');
     if (failed[0] && failed.length === found.length) throw failed[0].reason;
     return found.map((one) => (one.status === 'fulfilled' ? one.value : undefined));
@@ -46,14 +46,14 @@ export class SqsStock {
     return count;
   }
 
-  async #count(name: string): Promise<QueueDepth | undefined> {
+  async #count(name: string, readyOnly = false): Promise<QueueDepth | undefined> {
     const { location } = this.#queues;
     try {
       // Looking creates nothing.
       const { names } = this.#queues;
       if (!names.includes(name) && (await this.#api.queueUrl(sqsName(name, location))) === undefined) return undefined;
       const queue = await this.#queues.get(name);
-      const [own, dead] = await Promise.all([queue.api.attributes(queue), this.#dead(name)]);
+      const [own, dead] = await Promise.all([queue.api.attributes(queue), readyOnly ? 0 : this.#dead(name)]);
       const number = (key: string) => Number(own[`ApproximateNumberOfMessages${key}`] ?? 0);
       return { ready: number(''), inFlight: number('NotVisible'), delayed: number('Delayed'), dead };
     } catch (error) {

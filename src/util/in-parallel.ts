@@ -1,26 +1,26 @@
 /**
- * Does something for each item, at most `atOnce` at a time, and gives the results in the order of the items. What throws
- * does not end the others; the first error is thrown when all have ended.
+ * Calls `run` for each item, at most `limit` at once, and gives what came of them in the items' order. The first error
+ * ends it: what is under way is waited for, nothing more is begun, and it rejects with that error.
  */
 export async function inParallel<T, R>(
   items: readonly T[],
-  atOnce: number,
+  limit: number,
   run: (item: T, index: number) => Promise<R>,
 ): Promise<R[]> {
   const results = new Array<R>(items.length);
-  const errors: unknown[] = [];
   let next = 0;
-  const lane = async () => {
-    while (next < items.length) {
+  let failure: { readonly error: unknown } | undefined;
+  const worker = async () => {
+    while (next < items.length && failure === undefined) {
       const index = next++;
       try {
         results[index] = await run(items[index] as T, index);
       } catch (error) {
-        errors.push(error);
+        failure ??= { error };
       }
     }
   };
-  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, lane));
-  if (errors.length > 0) throw errors[0];
+  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
+  if (failure !== undefined) throw (failure as { error: unknown }).error;
   return results;
 }

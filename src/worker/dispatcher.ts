@@ -175,8 +175,9 @@ export class Dispatcher {
   }
 
   #isSuspect({ delivery, definition }: Held): boolean {
-    const limit = deliveryLimit(definition, this.#parts.app.config);
-    return delivery.attempt > 1 && delivery.attempt >= Math.min(suspectAttempt, limit);
+    const limit = deliveryLimit(definition, this.#parts.app.config, delivery);
+    // Where retries are deliveries, many of them are no sign of a crash.
+    return delivery.attempt > 1 && delivery.attempt >= (delivery.ordered ? limit : Math.min(suspectAttempt, limit));
   }
 
   #endQuarantine(suspect: Held | undefined): void {

@@ -1,5 +1,5 @@
 import type { LovageApp } from '../app/app.ts';
-import { origin, type Prepared } from '../app/prepare.ts';
+import { orderingKey, origin, type Prepared } from '../app/prepare.ts';
 import type { CallOptions } from '../app/task-options.ts';
 import { Signature } from '../canvas/signature.ts';
 import { derivedId, newId } from '../util/ids.ts';
@@ -70,6 +70,7 @@ export function sameAgain(app: LovageApp, message: TaskMessage, queue: string): 
     queue,
     message,
     delayMs: 0,
+    groupKey: orderingKey(message.task, message.args, own),
     serializer: own?.serializer ?? app.config.taskSerializer,
     compression: own?.compression ?? app.config.taskCompression,
   };

@@ -51,7 +51,9 @@ export class Intake {
     try {
       const decoded = await decodeTask(delivery.message, { accept: this.#accept });
       const definition = this.#app.tasks.get(decoded.task);
-      const message = this.#ignoresResult(decoded, definition) ? { ...decoded, ignoreResult: true } : decoded;
+      const own = this.#ignoresResult(decoded, definition) ? { ...decoded, ignoreResult: true } : decoded;
+      // A retry that stays in its place is the same message: its deliveries tell how often it was tried.
+      const message = delivery.ordered ? { ...own, retries: own.retries + delivery.attempt - 1 } : own;
       return { ...common, taskId: message.id, message, definition };
     } catch (error) {
       const { id } = peekTaskId(delivery.message);
@@ -85,7 +87,7 @@ export class Intake {
   #gate({ delivery, message, definition }: Held, stored: ResultRecord | undefined): Outcome | undefined {
     if (!message) return { kind: 'release' };
     if (!definition) return { kind: 'dead', error: notRegistered(message.task, this.#app) };
-    const limit = deliveryLimit(definition, this.#app.config);
+    const limit = deliveryLimit(definition, this.#app.config, delivery);
     if (delivery.attempt > limit) return { kind: 'dead', error: tooMany(message.task, delivery.attempt, limit) };
     if (stored?.state === 'REVOKED' || this.#revocations.has(message.id)) return { kind: 'revoked', reason: 'revoked' };
     if (stored?.state === 'SUCCESS' && delivery.attempt > 1) return replay(this.#app, this.#results, stored);

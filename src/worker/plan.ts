@@ -151,7 +151,9 @@ export class Planner {
 
   /** Back to the queue, after a moment: at once would be a loop. What was acked early is sent anew. */
   #requeue(held: Held): Plan {
-    const copy = held.acked && held.message ? [sameAgain(this.#app, held.message, held.delivery.queue)] : [];
+    const { queue, groupKey } = held.delivery;
+    const same = held.acked && held.message ? sameAgain(this.#app, held.message, queue) : undefined;
+    const copy = same ? [{ ...same, groupKey: same.groupKey ?? groupKey }] : [];
     return { held, before: copy, records: [], after: [], disposition: { kind: 'later', delayMs: comeBackMs } };
   }
 
@@ -190,12 +192,17 @@ export class Planner {
 
   #retry(held: Held, outcome: Outcome & { kind: 'retry' }): Plan {
     const { message } = held;
-    const { error, children } = outcome;
+    const { error, children, dueAt, changes } = outcome;
     if (!message) return { held, before: [], records: [], after: [], disposition: ack };
-    const before = [again(this.#app, message, held.delivery.queue, outcome)];
+    const { queue, groupKey, ordered } = held.delivery;
+    // A new message would stand behind those that came after this one.
+    const inPlace = ordered && !held.acked && changes === undefined;
+    const next = again(this.#app, message, queue, outcome);
+    const before = inPlace ? [] : [{ ...next, groupKey: next.groupKey ?? groupKey }];
     const stores = !message.ignoreResult && !outcome.replayed && this.#results.backend;
     const records = stores ? [this.#errorRecord(held, message.id, 'RETRY', error, [message.id, ...children])] : [];
-    return { held, before, records, after: [], disposition: ack };
+    const later = { kind: 'later', delayMs: Math.max(0, dueAt - Date.now()) } as const;
+    return { held, before, records, after: [], disposition: inPlace ? later : ack };
   }
 
   #revoked(held: Held, reason: string): ResultRecord[] {

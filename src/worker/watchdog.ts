@@ -106,7 +106,7 @@ export class Watchdog {
   async #ready(): Promise<number | undefined> {
     const { broker, queues } = this.#options;
     try {
-      const depths = await within(broker.countMany(queues), patienceMs);
+      const depths = await within(broker.countMany(queues, { readyOnly: true }), patienceMs);
       return depths?.reduce((sum, depth) => sum + (depth?.ready ?? 0), 0);
     } catch {
       return undefined;

@@ -292,7 +292,7 @@ export class Worker {
         this.counts.received += deliveries.length;
         return dispatcher.take(deliveries);
       },
-      ask: () => broker.countMany(queues),
+      ask: () => broker.countMany(queues, { readyOnly: true }),
       onLost: (error) => this.#life.happen({ kind: 'lost', error }),
       onBack: () => this.#life.happen({ kind: 'back' }),
     });

@@ -49,6 +49,8 @@ export class AwsProxy implements AsyncDisposable {
   readonly counts = new Map<string, number>();
   /** Faults so far. */
   faults = 0;
+  /** The last requests, as they came. */
+  readonly sent: { readonly action: string; readonly body: string }[] = [];
   readonly #target: number;
   readonly #server: Server;
   #rules: Rule[] = [];
@@ -108,6 +110,8 @@ export class AwsProxy implements AsyncDisposable {
     const action = typeof target === 'string' ? target.slice(target.lastIndexOf('.') + 1) : (incoming.method ?? '');
     this.counts.set(action, this.count(action) + 1);
     let body = Buffer.concat(await incoming.toArray());
+    this.sent.push({ action, body: body.toString() });
+    if (this.sent.length > 100) this.sent.shift();
     const fault = this.#fault(action);
     if (fault) this.faults += 1;
     let failed: object[] = [];
@@ -174,9 +178,11 @@ function respond(answer: ServerResponse, status: number, body: object): void {
 function splitBatch(body: Buffer, fault: Extract<Fault, { entries: unknown }>) {
   const batch: Batch = JSON.parse(body.toString());
   const { Entries = [] } = batch;
-  const kept = Entries.filter((_, i) => !fault.entries(i));
+  // Asked once for each: the answer may be a matter of chance.
+  const fails = Entries.map((_, i) => fault.entries(i));
+  const kept = Entries.filter((_, i) => !fails[i]);
   const { code, senderFault = false, message = code } = fault;
-  const failed = Entries.filter((_, i) => fault.entries(i)).map(({ Id }) => ({
+  const failed = Entries.filter((_, i) => fails[i]).map(({ Id }) => ({
     Id,
     SenderFault: senderFault,
     Code: code,

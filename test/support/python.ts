@@ -8,8 +8,9 @@ const folder = join(import.meta.dirname, 'python');
 const python = '/usr/bin/python3';
 
 export interface PythonOptions {
-  /** Of broker and results. */
+  /** Of the broker, and of results where `backend` is not given. */
   readonly url: string;
+  readonly backend?: string | undefined;
   /** Celery settings besides those of app.py. */
   readonly settings?: Readonly<Record<string, unknown>>;
 }
@@ -21,7 +22,7 @@ export interface PythonWorkerOptions extends PythonOptions {
 
 function start(
   args: readonly string[],
-  { url, settings = {} }: PythonOptions,
+  { url, backend, settings = {} }: PythonOptions,
   env: Readonly<Record<string, string>> = {},
 ): ChildProcess {
   const child = spawn(python, args, {
@@ -29,6 +30,7 @@ function start(
     env: {
       PATH: process.env.PATH,
       TEST_URL: url,
+      ...(backend !== undefined && { TEST_BACKEND: backend }),
       TEST_SETTINGS: JSON.stringify(settings),
       // In a container tests are root; and no compiled files in the source tree.
       C_FORCE_ROOT: '1',

@@ -11,7 +11,7 @@ import uuid
 from celery import Celery
 from celery.result import AsyncResult
 
-app = Celery('interop', broker=os.environ['TEST_URL'], backend=os.environ['TEST_URL'])
+app = Celery('interop', broker=os.environ['TEST_URL'], backend=os.environ.get('TEST_BACKEND', os.environ['TEST_URL']))
 app.conf.update(
     # The same routes as the TypeScript application has.
     task_routes={'py.*': {'queue': 'py'}, 'ts.*': {'queue': 'ts'}, 'both.*': {'queue': 'both'}},

@@ -26,6 +26,7 @@ describe('an error of AWS', () => {
     [raised('InvalidAddress', 'odd', { $metadata: { httpStatusCode: 400 } }), StoreError, /odd.*InvalidAddress/, false],
     [raised('PermanentRedirect', "expecting 'eu-west-3'"), ConfigError, /eu-west-3/, false],
     [raised('TimeoutError', '10000 ms'), StoreError, /no answer in time/, true],
+    [raised('TimeoutError', 'read ECONNRESET', { code: 'ECONNRESET' }), StoreError, /connection broke before/, true],
     [
       raised('Error', 'getaddrinfo ENOTFOUND sqs.us-eats-1.amazonaws.com', { code: 'ENOTFOUND' }),
       StoreError,

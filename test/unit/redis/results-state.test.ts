@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import { asDocument, stateOf } from '../../../src/stores/redis-results-state.ts';
+import { asDocument, stateOf } from '../../../src/stores/result-documents.ts';
 import { encodeResult } from '../../../src/wire/result.ts';
 import { loadSerializers } from '../../../src/wire/serializers.ts';
 import { celeryDocuments } from './results-documents.ts';
