@@ -1,4 +1,3 @@
-import { MessageTooLargeError } from '../errors.ts';
 import type { Held } from '../stores/sqs-settling.ts';
 import type { Dispatching, Ending } from './dispatcher.ts';
 import { jobEnv, type Receipt, STARTED_BY } from './job-env.ts';
@@ -18,10 +17,9 @@ export async function dispatchReceipt(
   const { taken, name } = held;
   // Before the container exists, which may be quicker than this.
   throwFirst(await hands.settling.hide(taken.queue, [held], () => startMs));
-  const { tag, attempt, group } = taken;
-  const receipt: Receipt = { queue: name, ...tag, attempt, ...(group !== undefined && { group }) };
+  const { tag, attempt, group, attributes } = taken;
+  const receipt: Receipt = { queue: name, ...tag, attempt, attributes, ...(group !== undefined && { group }) };
   const verdict = await runReceipt(parts, id, taken.body, receipt);
-  if (typeof verdict === 'string') return { kind: 'dead', reason: verdict };
   if (verdict?.kind === 'started') return { kind: 'leave' };
   if (verdict?.kind === 'refused') return { kind: 'dead', reason: verdict.reason };
   // Perhaps there is one, with this receipt: it would be worthless in a copy's stead.
@@ -30,21 +28,15 @@ export async function dispatchReceipt(
   return { kind: 'back', delayMs: from + Math.random() * (to - from) };
 }
 
-/** A text says why this message can never be started so. */
-async function runReceipt(
+function runReceipt(
   { run }: Dispatching,
   taskId: string,
   body: string,
   receipt: Receipt,
-): Promise<RunTaskVerdict | undefined | string> {
-  try {
-    return await run({
-      env: { [jobEnv.message]: body, [jobEnv.receipt]: JSON.stringify(receipt) },
-      identity: [taskId, receipt.id, receipt.handle],
-      startedBy: `${STARTED_BY}receipt/${receipt.id.replace(/[^\w-]/g, '').slice(0, 100)}`,
-    });
-  } catch (error) {
-    if (error instanceof MessageTooLargeError) return error.message;
-    throw error;
-  }
+): Promise<RunTaskVerdict | undefined> {
+  return run({
+    env: { [jobEnv.message]: body, [jobEnv.receipt]: JSON.stringify(receipt) },
+    identity: [taskId, receipt.id, receipt.handle],
+    startedBy: `${STARTED_BY}receipt/${receipt.id.replace(/[^\w-]/g, '').slice(0, 100)}`,
+  });
 }

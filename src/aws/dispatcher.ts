@@ -1,6 +1,6 @@
 import type { LovageApp } from '../app/app.ts';
 import { type Logger, streamLogger } from '../app/logger.ts';
-import { DecodeError, LovageError } from '../errors.ts';
+import { DecodeError, LovageError, MessageTooLargeError } from '../errors.ts';
 import { decodeBody, takenOf } from '../stores/sqs-messages.ts';
 import type { Held } from '../stores/sqs-settling.ts';
 import { inParallel } from '../util/in-parallel.ts';
@@ -159,7 +159,7 @@ class EcsDispatcher {
 
   async #dispatch(held: Held, { hands, ecs, jobs }: Opened, endsAt: number): Promise<Ending> {
     const { app } = this.#options;
-    const { dueAt, body, queue } = held.taken;
+    const { dueAt, queue } = held.taken;
     const early = (dueAt ?? 0) - Date.now();
     if (early > 1_000) return { kind: 'back', delayMs: early };
     const parts: Dispatching = {
@@ -179,7 +179,7 @@ class EcsDispatcher {
       return { kind: 'back', delayMs: PARKED_MS };
     }
     try {
-      const message = decodeBody(body);
+      const message = decodeBody(await hands.bodyOf(held.taken));
       if (!app) return await dispatchReceipt(parts, held, peeked(message));
       const task = await decodeTask(message, { accept: acceptList(app.config.acceptContent) });
       const wait = (task.eta ?? 0) - Date.now();
@@ -188,7 +188,8 @@ class EcsDispatcher {
         ? await dispatchClaim({ ...parts, app, jobs }, held, { message, task })
         : await dispatchReceipt(parts, held, task);
     } catch (error) {
-      if (error instanceof DecodeError) return { kind: 'dead', reason: error.message };
+      if (error instanceof DecodeError || error instanceof MessageTooLargeError)
+        return { kind: 'dead', reason: error.message };
       throw error;
     }
   }

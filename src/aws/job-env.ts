@@ -1,3 +1,5 @@
+import type { SqsAttribute } from '../stores/sqs-api.ts';
+
 /** Environment variables by which a dispatcher tells a container which message to run. */
 export const jobEnv = {
   /** The id of the job, in mode 'claim'. */
@@ -24,5 +26,6 @@ export interface Receipt {
   /** When it was received, epoch milliseconds. */
   readonly at: number;
   readonly attempt: number;
+  readonly attributes: Readonly<Record<string, SqsAttribute>>;
   readonly group?: string;
 }

@@ -2,6 +2,7 @@ import type { Delivery } from '../contracts/broker.ts';
 import { ConfigError, DecodeError } from '../errors.ts';
 import { decodeBody, deliveryOf, readableBody, type Taken } from '../stores/sqs-messages.ts';
 import type { Held } from '../stores/sqs-settling.ts';
+import { derivedId } from '../util/ids.ts';
 import { decodeTask } from '../wire/protocol.ts';
 import { acceptList } from '../wire/serializers.ts';
 import type { TaskMessage } from '../wire/task-message.ts';
@@ -20,12 +21,12 @@ class ReceiptErrand implements Errand {
   readonly #gate: Gate | undefined;
   readonly #leaseMs: number;
 
-  constructor(hands: SqsHands, held: Held, gate: Gate | undefined, leaseMs: number) {
+  constructor(hands: SqsHands, held: Held, { body, gate, leaseMs }: ReceiptParts) {
     this.#hands = hands;
     this.#held = held;
     this.#gate = gate;
     this.#leaseMs = leaseMs;
-    this.delivery = deliveryFor(held);
+    this.delivery = deliveryFor(held, body);
   }
 
   async renew(): Promise<void> {
@@ -50,6 +51,13 @@ class ReceiptErrand implements Errand {
   }
 }
 
+interface ReceiptParts {
+  /** As it was sent, not where it lies. */
+  readonly body: string;
+  readonly gate: Gate | undefined;
+  readonly leaseMs: number;
+}
+
 /** That a message is run by one container at a time, and never again once it has ended. */
 interface Gate {
   renew(): Promise<void>;
@@ -58,10 +66,11 @@ interface Gate {
 }
 
 /** Reads a receipt, and passes the gate. */
-export async function openReceipt(parts: RunOneParts, text: string, body: string): Promise<Runnable | RunOneEnd> {
-  const { app, hands, hostname, leaseMs } = parts;
-  const { broker, results } = await app.connections();
-  const held = await hold(hands, text, body);
+export async function openReceipt(parts: RunOneParts, text: string, inSqs: string): Promise<Runnable | RunOneEnd> {
+  const { app, hands, real, hostname, leaseMs } = parts;
+  const { results } = await app.connections();
+  const held = await hold(hands, text, inSqs);
+  const body = await hands.bodyOf(held.taken);
   const message = await readTask(app.config.acceptContent, body);
   // One that cannot be read goes to the dead letters, by the worker.
   const gate = message && (await openGate(parts, message, held));
@@ -69,11 +78,11 @@ export async function openReceipt(parts: RunOneParts, text: string, body: string
   throwFirst(await hands.settling.hide(held.taken.queue, [held], () => leaseMs));
   if (message) await tellState(results, message, 'RUNNING', { hostname, attempt: held.taken.attempt });
   return {
-    errand: new ReceiptErrand(hands, held, gate, leaseMs),
+    errand: new ReceiptErrand(hands, held, { body, gate, leaseMs }),
     renewer: {
       extendMany: async (leases, ms) => {
         await gate?.renew();
-        return broker.extendMany(leases, ms);
+        return real.extendMany(leases, ms);
       },
     },
     // Message and gate are renewed together, from here.
@@ -82,13 +91,13 @@ export async function openReceipt(parts: RunOneParts, text: string, body: string
 }
 
 async function hold(hands: SqsHands, text: string, body: string): Promise<Held> {
-  const { queue: name, url, handle, id, at, attempt, group } = readReceipt(text);
+  const { queue: name, url, handle, id, at, attempt, attributes = {}, group } = readReceipt(text);
   const queue = { ...(await hands.queues.get(name)), url };
   const taken: Taken = {
     queue,
     tag: { url, handle, id, at },
     body,
-    attributes: {},
+    attributes,
     group,
     sourceArn: undefined,
     sentAt: at,
@@ -137,14 +146,20 @@ async function openGate(
   }
   const jobs = new Jobs(results);
   const id = jobId(task);
-  const holder = `receipt/${held.taken.tag.id}/${held.taken.tag.handle}`;
+  const holder = derivedId(held.taken.tag.id, held.taken.tag.handle);
   const answer = await jobs.claim(id, holder, leaseMs);
   if (!answer.granted) {
     const reason = answer.done
       ? 'already finished: its message is deleted'
       : `already running (${answer.holder}): skipped`;
     app.logger.warn({ job: id }, reason);
-    if (answer.done) throwFirst(await hands.settling.ack([held]));
+    // Back when the other one should have ended, or has died.
+    const waitMs = answer.waitMs + 1_000;
+    throwFirst(
+      answer.done
+        ? await hands.settling.ack([held])
+        : await hands.settling.hide(held.taken.queue, [held], () => waitMs),
+    );
     return { kind: 'skipped', reason };
   }
   return {
@@ -157,10 +172,11 @@ async function openGate(
 }
 
 /** A body that is none is still a delivery: the worker says why it goes to the dead letters. */
-function deliveryFor({ taken, name }: Held): Delivery {
+function deliveryFor(held: Held, body: string): Delivery {
+  const { taken, name } = held;
   try {
-    return deliveryOf(taken, name);
+    return deliveryOf(taken, name, body);
   } catch {
-    return { queue: name, message: readableBody(taken.body), tag: taken.tag, attempt: taken.attempt };
+    return { queue: name, message: readableBody(body), tag: taken.tag, attempt: taken.attempt };
   }
 }

@@ -152,7 +152,7 @@ class Reconciler {
       return 'revoked';
     }
     const failedStarts = kind === 'failedStart' ? job.failedStarts + 1 : kind === 'died' ? 0 : job.failedStarts;
-    const limit = deliveryLimit(this.#app.tasks.get(job.task), this.#app.config);
+    const limit = deliveryLimit(this.#app.tasks.get(job.task), this.#app.config, {});
     const tooOften =
       kind === 'failedStart'
         ? failedStarts >= this.#maxFailedStarts && `its ECS task failed to start ${failedStarts} times`

@@ -1,4 +1,5 @@
 import type { LovageApp } from '../app/app.ts';
+import type { Broker } from '../contracts/broker.ts';
 import { ConfigError } from '../errors.ts';
 import { sibling } from '../util/sibling.ts';
 import { decodeTask } from '../wire/protocol.ts';
@@ -48,6 +49,8 @@ export interface Runnable {
 export interface RunOneParts {
   readonly app: LovageApp;
   readonly hands: SqsHands;
+  /** The broker itself, not what stands in front of it. */
+  readonly real: Broker;
   readonly hostname: string;
   readonly leaseMs: number;
 }
@@ -63,22 +66,29 @@ export async function runOne(app: LovageApp, options: RunOneOptions, environment
   const open = opener(environment);
   const hands = await openHands(app.config);
   const { leaseMs } = hands.queues.location;
-  const front: { broker?: ErrandBroker } = {};
+  let front: { readonly real: Broker; readonly broker: ErrandBroker } | undefined;
   app.frontBroker((real) => {
-    front.broker = new ErrandBroker(real, leaseMs);
+    front = { real, broker: new ErrandBroker(real, leaseMs) };
     return front.broker;
   });
   try {
     await firstConnection(app);
     const hostname = nodeName(options.name ?? 'ecs@%h');
-    const found = await open({ app, hands, hostname, leaseMs });
+    const { real, broker } = fronted(front);
+    const found = await open({ app, hands, real, hostname, leaseMs });
     if ('kind' in found) return found;
     const consumer = new ErrandConsumer(found.errand, leaseMs);
-    front.broker?.hand(consumer, found.renewer, found.recipe);
+    broker.hand(consumer, found.renewer, found.recipe);
     return await work(app, consumer, { ...options, queues: [found.errand.delivery.queue] });
   } finally {
     await hands.close();
   }
+}
+
+/** It is there once the application is connected; the compiler cannot see that. */
+function fronted<T>(front: T | undefined): T {
+  if (front !== undefined) return front;
+  throw new ConfigError('the application was connected before run-one: give run-one an application of its own');
 }
 
 /** Runs a worker until the errand has ended. */

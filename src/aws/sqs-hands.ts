@@ -1,9 +1,10 @@
 import type { Config } from '../app/config.ts';
 import type { ItemFailure } from '../contracts/common.ts';
-import { ConfigError } from '../errors.ts';
+import { ConfigError, DecodeError } from '../errors.ts';
 import { openSqs, type SqsApi } from '../stores/sqs-api.ts';
 import { attributeNames, encodeBody, number, type Taken, text } from '../stores/sqs-messages.ts';
 import { queueOf } from '../stores/sqs-names.ts';
+import { isPointer, payloadsOf, type SqsPayloads } from '../stores/sqs-payloads.ts';
 import { SqsQueues } from '../stores/sqs-queues.ts';
 import { type Held, SqsSettling } from '../stores/sqs-settling.ts';
 import { sqsLocation } from '../stores/sqs-url.ts';
@@ -25,9 +26,11 @@ export class SqsHands {
   readonly queues: SqsQueues;
   readonly settling: SqsSettling;
   readonly #api: SqsApi;
+  readonly #payloads: SqsPayloads | undefined;
 
-  constructor(api: SqsApi, queues: SqsQueues) {
+  constructor(api: SqsApi, queues: SqsQueues, payloads: SqsPayloads | undefined) {
     this.#api = api;
+    this.#payloads = payloads;
     this.queues = queues;
     this.settling = new SqsSettling(queues);
   }
@@ -40,6 +43,17 @@ export class SqsHands {
   /** Holds a message that was received elsewhere. */
   hold(taken: Taken, name: string): Held {
     return { taken, name, surelyUntil: Number.POSITIVE_INFINITY };
+  }
+
+  /** The body of a message, fetched where it lies in a store for large ones. @throws DecodeError where it cannot be had */
+  async bodyOf(taken: Taken): Promise<string> {
+    if (!isPointer(taken)) return taken.body;
+    const body = (await this.#payloads?.fetch([taken]))?.get(taken);
+    if (typeof body === 'string') return body;
+    throw new DecodeError(
+      body?.message ??
+        'the body of this message lies in a store for large payloads: give the broker of the app its option payloadStore',
+    );
   }
 
   /** Sends a message that lies in no queue to the dead letters. */
@@ -60,6 +74,7 @@ export class SqsHands {
   }
 
   async close(): Promise<void> {
+    await this.#payloads?.stop();
     await this.queues.close();
     this.#api.close();
   }
@@ -78,7 +93,9 @@ export async function openHands({
     throw new ConfigError(`jobs on ECS come from SQS: expected the app's broker to be sqs://, got '${maskUrl(url)}'`);
   const location = sqsLocation(url, brokerTransportOptions);
   const api = await openSqs(location.address, location.url);
-  return new SqsHands(api, new SqsQueues(location, api));
+  const payloads = payloadsOf(location);
+  await payloads?.start();
+  return new SqsHands(api, new SqsQueues(location, api), payloads);
 }
 
 /** For one item, or where any failure is a failure of all. */

@@ -37,7 +37,8 @@ export class Yard implements AsyncDisposable {
   /** What the handler has thrown: nothing, that is. */
   readonly thrown: unknown[] = [];
   readonly answers: BatchAnswer[] = [];
-  readonly #env: Record<string, string>;
+  /** The environment of containers. */
+  readonly env: Record<string, string>;
 
   static async open(options: YardOptions = {}): Promise<Yard> {
     const aws = await startAwsServer({ bootMs: options.bootMs ?? 0 });
@@ -50,14 +51,14 @@ export class Yard implements AsyncDisposable {
     writeFileSync(this.notesFile, '');
     const credentials = { accessKeyId: 'test', secretAccessKey: 'test' };
     this.client = new SQSClient({ region: 'us-east-1', endpoint: sqs.endpoint, credentials });
-    this.#env = {
+    this.env = {
       TEST_BROKER: sqs.url,
       TEST_BACKEND: `sqlite://${join(this.folder, 'results.db')}`,
       TEST_NOTES: this.notesFile,
       TEST_LEASE: String(lease),
     };
     Object.assign(process.env, { TEST_LEASE: String(lease), AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' });
-    this.tasks = ecsApp({ broker: this.#env.TEST_BROKER, backend: this.#env.TEST_BACKEND, notes: this.notesFile });
+    this.tasks = ecsApp({ broker: this.env.TEST_BROKER, backend: this.env.TEST_BACKEND, notes: this.notesFile });
     aws.ecs.addCluster('jobs');
     aws.ecs.registerTaskDefinition({
       family: 'runner',
@@ -72,7 +73,7 @@ export class Yard implements AsyncDisposable {
           'run-one',
         ],
         environment: {
-          ...this.#env,
+          ...this.env,
           ECS_CONTAINER_STOP_TIMEOUT: '5',
           ...(process.env.TEST_DEBUG && { TEST_DEBUG: '1' }),
         },
