@@ -1,6 +1,7 @@
-import type { Lease } from '../contracts/broker.ts';
+import type { Broker, Lease } from '../contracts/broker.ts';
 import type { ItemFailure, Recipe, Service } from '../contracts/common.ts';
 import type { LimitStore } from '../contracts/limits.ts';
+import { fromRecipe } from '../worker/from-recipe.ts';
 import { claimRenewer, renewClaims } from '../worker/gates/claim-renewer.ts';
 import type { Renewer } from '../worker/lease-book.ts';
 
@@ -28,4 +29,30 @@ export function jobRenewer(recipe: Recipe): Renewer & Service {
 function claimOf({ tag }: Lease): Lease {
   const { key, holder } = tag as JobTag;
   return { queue: key, tag: holder };
+}
+
+/** What renews a message and the claim that goes with it, in another thread. */
+export function receiptRenewer(
+  broker: Recipe,
+  backend: Recipe | undefined,
+  claim: JobTag | undefined,
+): Renewer & Service {
+  const gate = backend && claim && jobRenewer(backend);
+  let opened: Broker | undefined;
+  return {
+    async start() {
+      await gate?.start();
+      opened = await fromRecipe<Broker>(broker);
+      await opened.start();
+    },
+    async stop() {
+      await opened?.stop();
+      await gate?.stop();
+    },
+    async extendMany(leases, leaseMs) {
+      const lost = (await gate?.extendMany([{ queue: '', tag: claim }], leaseMs)) ?? [];
+      if (lost[0]) return leases.map((_, index) => ({ index, error: lost[0]?.error as Error }));
+      return (await opened?.extendMany(leases, leaseMs)) ?? [];
+    },
+  };
 }

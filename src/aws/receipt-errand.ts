@@ -3,12 +3,14 @@ import { ConfigError, DecodeError } from '../errors.ts';
 import { decodeBody, deliveryOf, readableBody, type Taken } from '../stores/sqs-messages.ts';
 import type { Held } from '../stores/sqs-settling.ts';
 import { derivedId } from '../util/ids.ts';
+import { sibling } from '../util/sibling.ts';
 import { decodeTask } from '../wire/protocol.ts';
 import { acceptList } from '../wire/serializers.ts';
 import type { TaskMessage } from '../wire/task-message.ts';
 import type { Errand } from './errand.ts';
 import { jobEnv, type Receipt } from './job-env.ts';
-import { Jobs, jobId } from './jobs.ts';
+import type { JobTag } from './job-renewer.ts';
+import { claimKey, Jobs, jobId } from './jobs.ts';
 import type { Runnable, RunOneEnd, RunOneParts } from './run-one.ts';
 import { type SqsHands, throwFirst } from './sqs-hands.ts';
 import { tellState } from './tell-state.ts';
@@ -60,6 +62,7 @@ interface ReceiptParts {
 
 /** That a message is run by one container at a time, and never again once it has ended. */
 interface Gate {
+  readonly tag: JobTag;
   renew(): Promise<void>;
   finish(): Promise<void>;
   release(): Promise<void>;
@@ -85,8 +88,11 @@ export async function openReceipt(parts: RunOneParts, text: string, inSqs: strin
         return real.extendMany(leases, ms);
       },
     },
-    // Message and gate are renewed together, from here.
-    recipe: undefined,
+    recipe: real.recipe && {
+      module: sibling(import.meta.url, 'job-renewer').href,
+      factory: 'receiptRenewer',
+      args: [real.recipe, results.backend?.recipe, gate?.tag],
+    },
   };
 }
 
@@ -163,6 +169,7 @@ async function openGate(
     return { kind: 'skipped', reason };
   }
   return {
+    tag: { key: claimKey(id), holder },
     renew: async () => {
       await jobs.claim(id, holder, leaseMs);
     },

@@ -12,6 +12,7 @@ import {
   SendMessageCommand,
   SQSClient,
 } from '@aws-sdk/client-sqs';
+import type { LovageApp } from '../../src/app/app.ts';
 import { type EcsDispatcherOptions, ecsDispatcher, ecsReconciler } from '../../src/aws/index.ts';
 import type { BatchAnswer, SqsRecord } from '../../src/aws/sqs-event.ts';
 import { type AwsServer, startAwsServer } from './aws-server/server.ts';
@@ -105,8 +106,8 @@ export class Yard implements AsyncDisposable {
   }
 
   /** Has the reconciler hear of every ECS task that stops; returns what it did. */
-  reconcile(changes: Parameters<typeof ecsReconciler>[1] = {}) {
-    const handler = ecsReconciler(this.app, changes);
+  reconcile(changes: Parameters<typeof ecsReconciler>[1] = {}, app: LovageApp = this.app) {
+    const handler = ecsReconciler(app, changes);
     const pending = new Set<Promise<unknown>>();
     const stop = this.aws.ecs.onTaskStateChange((event) => {
       const handling = handler(event)
@@ -175,16 +176,17 @@ export class Yard implements AsyncDisposable {
     return answer;
   }
 
-  /** Polls a queue until it is disposed of. `calls` makes of one batch the calls that Lambda makes. */
+  /** Polls a queue until it is disposed of. `calls` makes of one batch the calls that Lambda makes; `hasRoom` stands for its limit of concurrency. */
   poll(
     queue: string,
     handler: ReturnType<typeof ecsDispatcher>,
     calls: (records: readonly SqsRecord[]) => readonly (readonly SqsRecord[])[] = (records) => [records],
+    hasRoom: () => boolean = () => true,
   ): AsyncDisposable {
     let polling = true;
     const loop = (async () => {
       while (polling) {
-        const records = await this.receive(queue);
+        const records = hasRoom() ? await this.receive(queue) : [];
         if (records.length > 0) await Promise.all(calls(records).map((some) => this.invoke(handler, some)));
         else await new Promise((resolve) => setTimeout(resolve, 50));
       }
