@@ -124,9 +124,12 @@ export class Jobs {
     const present = listOf(now);
     const cursor = await this.#results.fetch(CURSOR);
     const from = Number((cursor?.result as { from?: number } | null)?.from ?? listOf(now - LOOK_BACK_MS));
+    // A job may be in several lists, and moves while this goes on.
+    const seen = new Set<string>();
     for (let list = from; list <= present; list++) {
       const parts = (await this.#joins.read(listName(list))) ?? [];
-      const ids = parts.map(({ key }) => key);
+      const ids = parts.map(({ key }) => key).filter((id) => !seen.has(id));
+      for (const id of ids) seen.add(id);
       const jobs = await this.fetchMany(ids);
       const kept: string[] = [];
       for (const [i, id] of ids.entries()) if (await visit(id, jobs[i])) kept.push(id);
