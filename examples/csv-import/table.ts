@@ -60,6 +60,10 @@ export class ImportTable {
     this.#db.close();
   }
 
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
   #transaction(body: () => void): void {
     this.#db.exec('BEGIN IMMEDIATE');
     try {

@@ -53,6 +53,7 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
   #overrides: { readonly broker?: string; readonly backend?: string | false } = {};
   #config: Config;
   #logger: Logger;
+  #front: (broker: Broker) => Broker = (broker) => broker;
   #running: Promise<Running> | undefined;
 
   /** @throws ConfigError for a wrong or unknown option, here or in the environment */
@@ -101,6 +102,17 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
     if (given.backend !== undefined && (typeof backend === 'string' || backend === false))
       this.#overrides = { ...this.#overrides, backend };
     this.#logger = this.#config.logger ?? this.#logger;
+  }
+
+  /**
+   * Puts something in front of the broker, from the first use on. For programs that run somebody else's application, such
+   * as one that hands a worker a single message.
+   * @throws ConfigError once a connection was asked for
+   */
+  frontBroker(front: (broker: Broker) => Broker): void {
+    if (this.#running)
+      throw new ConfigError(`app.frontBroker: '${this.name}' is connected already; call it before the first use`);
+    this.#front = front;
   }
 
   // --- Tasks ---
@@ -381,7 +393,8 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
       ...config.acceptContent,
       ...this.#ownSerializers(),
     ]);
-    const connections = await connect(config, this.#drivers);
+    const { broker: real, backend } = await connect(config, this.#drivers);
+    const connections = { broker: this.#front(real), backend };
     return {
       ...connections,
       publisher: new Publisher(connections.broker, config),

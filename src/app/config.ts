@@ -123,6 +123,11 @@ export const configTable = {
     celery: ['task_default_queue', 'CELERY_DEFAULT_QUEUE'],
     doc: 'Queue of tasks that no route, task option or call sends elsewhere.',
   }),
+  taskEcsQueue: option({
+    kind: kinds.text,
+    default: 'ecs',
+    doc: "The same for tasks with `runOn: 'ecs'`: the queue of `ecsDispatcher`. [How](long-jobs-on-ecs.md)",
+  }),
   taskQueues: option({
     kind: kinds.texts,
     celery: ['task_queues', 'CELERY_QUEUES'],

@@ -4,6 +4,8 @@ import type { Config, Route } from './config.ts';
 interface Preference {
   readonly queue?: string | undefined;
   readonly priority?: number | undefined;
+  /** Of a task: it has another default queue. */
+  readonly runOn?: 'ecs' | undefined;
 }
 
 /** Decides the queue and the priority of a call: the call's own, then the task's, then the routes, then the defaults. */
@@ -11,9 +13,11 @@ export class Router {
   readonly #routes: readonly (readonly [pattern: RegExp, route: Route])[];
   readonly #cache = new Map<string, Route>();
   readonly #default: Required<Route>;
+  readonly #ecsQueue: string;
 
-  constructor(config: Pick<Config, 'taskRoutes' | 'taskDefaultQueue' | 'taskDefaultPriority'>) {
+  constructor(config: Pick<Config, 'taskRoutes' | 'taskDefaultQueue' | 'taskEcsQueue' | 'taskDefaultPriority'>) {
     this.#routes = Object.entries(config.taskRoutes).map(([pattern, route]) => [globPattern(pattern), route]);
+    this.#ecsQueue = config.taskEcsQueue;
     this.#default = { queue: config.taskDefaultQueue, priority: config.taskDefaultPriority };
   }
 
@@ -23,7 +27,7 @@ export class Router {
     if (queue !== undefined && priority !== undefined) return { queue, priority };
     const routed = this.#routed(task);
     return {
-      queue: queue ?? routed.queue ?? this.#default.queue,
+      queue: queue ?? routed.queue ?? (own?.runOn === 'ecs' ? this.#ecsQueue : this.#default.queue),
       priority: priority ?? routed.priority ?? this.#default.priority,
     };
   }

@@ -34,6 +34,10 @@ export const taskOptionTable = {
     doc: 'Checks the list of arguments when the task is sent and when it runs.',
   }),
   queue: option({ kind: kinds.text, doc: 'Queue to send to.' }),
+  runOn: option({
+    kind: kinds.oneOf('ecs'),
+    doc: "'ecs': each call runs as an ECS task of its own. It goes to the queue of taskEcsQueue unless another is named. [How](long-jobs-on-ecs.md)",
+  }),
   priority: option({ kind: kinds.int(0, 9), doc: '0 is served first, 9 last.' }),
   expires: option({ kind: kinds.seconds(), doc: 'Seconds after sending when it is not to be run any more.' }),
   serializer: option({ kind: kinds.oneOf('json', 'msgpack', 'yaml'), doc: 'Overrides taskSerializer.' }),

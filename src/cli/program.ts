@@ -7,8 +7,10 @@ import { iamCommand } from './commands/iam.ts';
 import { migrateCommand } from './commands/migrate.ts';
 import { purgeCommand } from './commands/purge.ts';
 import { queuesCommand } from './commands/queues.ts';
+import { reconcileCommand } from './commands/reconcile.ts';
 import { reportCommand } from './commands/report.ts';
 import { resultCommand } from './commands/result.ts';
+import { runOneCommand } from './commands/run-one.ts';
 import { setupCommand } from './commands/setup.ts';
 import { statusCommand } from './commands/status.ts';
 import { workerCommand } from './commands/worker.ts';
@@ -53,6 +55,8 @@ export function lovageProgram(): Command {
   refuseOptions(program, missingOptions);
   for (const command of [
     workerCommand(),
+    runOneCommand(),
+    reconcileCommand(),
     callCommand(),
     resultCommand(),
     statusCommand(),

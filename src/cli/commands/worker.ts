@@ -205,8 +205,8 @@ function say({ out }: Session, app: LovageApp, text: () => string, fields: objec
   else if (!out.quiet) process.stdout.write(`${text()}\n`);
 }
 
-/** The app's own logger stays unless `-l` or `--json` asks for something else. */
-function useLogger(app: LovageApp, { out }: Session, level: LogLevel | undefined): void {
+/** Has an app log as the command line asks: its own logger stays unless `-l` or `--json` asks for something else. */
+export function useLogger(app: LovageApp, { out }: Session, level: LogLevel | undefined): void {
   if (app.config.logger && level === undefined && !out.json) return;
   const stream = out.json ? process.stdout : process.stderr;
   app.override({ logger: streamLogger({ level: level ?? 'info', json: out.json, stream }) });

@@ -1,0 +1,42 @@
+import type { Held } from '../stores/sqs-settling.ts';
+import type { Dispatching, Ending } from './dispatcher.ts';
+import { jobEnv, type Receipt, STARTED_BY } from './job-env.ts';
+import type { RunTaskVerdict } from './run-task-verdict.ts';
+import { throwFirst } from './sqs-hands.ts';
+
+/**
+ * Mode 'receipt': the container gets the message and its receipt, extends it while it works, and deletes it. The message
+ * stays in SQS, hidden, so its group waits.
+ */
+export async function dispatchReceipt(
+  parts: Dispatching,
+  held: Held,
+  { id }: { readonly id: string },
+): Promise<Ending> {
+  const { hands, startMs } = parts;
+  const { taken, name } = held;
+  // Before the container exists, which may be quicker than this.
+  throwFirst(await hands.settling.hide(taken.queue, [held], () => startMs));
+  const { tag, attempt, group, attributes } = taken;
+  const receipt: Receipt = { queue: name, ...tag, attempt, attributes, ...(group !== undefined && { group }) };
+  const verdict = await runReceipt(parts, id, taken.body, receipt);
+  if (verdict?.kind === 'started') return { kind: 'leave' };
+  if (verdict?.kind === 'refused') return { kind: 'dead', reason: verdict.reason };
+  // Perhaps there is one, with this receipt: it would be worthless in a copy's stead.
+  if (verdict?.kind === 'trouble') return { kind: 'leave' };
+  const [from, to] = verdict?.waitMs ?? [1_000, 5_000];
+  return { kind: 'back', delayMs: from + Math.random() * (to - from) };
+}
+
+function runReceipt(
+  { run }: Dispatching,
+  taskId: string,
+  body: string,
+  receipt: Receipt,
+): Promise<RunTaskVerdict | undefined> {
+  return run({
+    env: { [jobEnv.message]: body, [jobEnv.receipt]: JSON.stringify(receipt) },
+    identity: [taskId, receipt.id, receipt.handle],
+    startedBy: `${STARTED_BY}receipt/${receipt.id.replace(/[^\w-]/g, '').slice(0, 100)}`,
+  });
+}
