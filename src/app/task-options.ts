@@ -179,6 +179,10 @@ export const callOptionTable = {
   linkError: option({ kind: signatures, doc: 'Sent with the task id when it fails.' }),
   headers: option({ kind: kinds.map, doc: 'Headers of your own; the task finds them in `self.request.headers`.' }),
   ignoreResult: option({ kind: kinds.flag, doc: 'Store no result of this call.' }),
+  stamps: option({
+    kind: kinds.map,
+    doc: "Marks that all that follows from this call carries too: `{ tenant: 'acme' }`. In `self.request.stamps`.",
+  }),
   serializer: option({ kind: kinds.oneOf('json', 'msgpack', 'yaml'), doc: 'Overrides the serializer.' }),
   compression: option({ kind: kinds.oneOf('zlib', 'gzip', 'brotli', 'zstd'), doc: 'Overrides the compression.' }),
   shadow: option({ kind: kinds.text, doc: 'Name to show in its place.' }),

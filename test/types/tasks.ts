@@ -142,4 +142,5 @@ same<(typeof pair.results)[0], AsyncResult<number>>();
 const several = await group([1, 2].map((n) => add.s(n, n))).delay();
 same<Awaited<ReturnType<typeof several.get>>, number[]>();
 // @ts-expect-error a member lacks an argument
-group([add.s(1)]);
+group([add.s(1)]).delay();
+void group([add.s(1), add.s(2)]).delay(5);
