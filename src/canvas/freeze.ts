@@ -80,8 +80,10 @@ export function unrolled(group: WireSignature): WireSignature[] {
 function freezeGroup(signature: WireSignature, ids: IdSource): WireSignature {
   const { options } = signature;
   const id = textIn(options, 'task_id') ?? (options.chord ? textIn(options, 'group_id') : undefined) ?? ids();
+  // A group that ends a member of a chord: its own members are that chord's, also where Python sends them.
+  const place = options.chord ? { chord: options.chord, group_id: options.group_id } : {};
   const tasks = unrolled(signature).map((member, i) =>
-    withOptions(freeze(member, ids), { group_index: member.options.group_index ?? i }),
+    withOptions(freeze(withOptions(member, place), ids), { group_index: member.options.group_index ?? i }),
   );
   return { ...signature, kwargs: { ...signature.kwargs, tasks }, options: { ...options, task_id: id } };
 }
@@ -111,14 +113,18 @@ function freezeChord(signature: WireSignature, ids: IdSource): WireSignature {
   return {
     ...signature,
     kwargs: { ...signature.kwargs, header, body: frozen },
-    options: { ...rest, task_id: groupId },
+    // Where a step before it fails, Python stores that under this id: it is the one that is waited for.
+    options: { ...rest, task_id: resultId(frozen) },
   };
 }
 
 /** The id under which the result of a frozen signature is found; of a group, the group's. */
 export function idOf(frozen: WireSignature): string {
-  const id = kindOf(frozen) === 'chord' ? bodyOf(frozen).options.task_id : frozen.options.task_id;
-  return typeof id === 'string' ? id : '';
+  return resultId(frozen) ?? '';
+}
+
+function resultId(frozen: WireSignature): string | undefined {
+  return kindOf(frozen) === 'chord' ? resultId(bodyOf(frozen)) : textIn(frozen.options, 'task_id');
 }
 
 /** What a frozen signature gives as a result, with all that comes before it. */

@@ -29,7 +29,9 @@ export function headerOf({ kwargs }: WireSignature): WireSignature {
   const { header } = kwargs;
   if (Array.isArray(header)) return groupOf(listOf(header, 'celery.chord.kwargs.header'));
   const one = readSignature(header, 'celery.chord.kwargs.header');
-  return kindOf(one) === 'group' ? one : groupOf([one]);
+  if (kindOf(one) === 'group') return one;
+  // Celery takes the steps of a chain for the header.
+  return groupOf(kindOf(one) === 'chain' ? tasksOf(one) : [one]);
 }
 
 export function bodyOf({ kwargs }: WireSignature): WireSignature {
