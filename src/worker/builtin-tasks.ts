@@ -39,7 +39,8 @@ function builtinTasks(app: LovageApp): TaskDefinition[] {
       file: undefined,
     });
   return [
-    make('celery.accumulate', ['...args'], accumulate, { params: ['...args', 'index?'] }),
+    // Any arguments by position, and one by name that says which of them it gives.
+    { ...make('celery.accumulate', [], accumulate), bind: (args, kwargs) => [args, kwargs.index] },
     make('celery.map', ['task', 'it'], (task: unknown, it: readonly unknown[]) =>
       overItems(
         app,
@@ -82,10 +83,7 @@ function builtinTasks(app: LovageApp): TaskDefinition[] {
 }
 
 /** Celery's way to make a task of a group that has replaced one: it gives its arguments, or one of them. */
-function accumulate(...given: readonly unknown[]): unknown {
-  const request = currentTask()?.request;
-  const index = request?.kwargs.index;
-  const args = request?.args ?? given;
+function accumulate(args: readonly unknown[], index: unknown): unknown {
   return typeof index === 'number' ? args[index] : args;
 }
 
