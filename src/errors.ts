@@ -326,6 +326,29 @@ export class Ignore extends LovageError {
   override readonly code = 'IGNORE';
 }
 
+/** A signature as it travels. */
+export interface SignatureMap {
+  readonly task: string;
+  readonly args: readonly unknown[];
+  readonly kwargs: Readonly<Record<string, unknown>>;
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly subtask_type: null | string;
+  readonly immutable: boolean;
+  readonly [extra: string]: unknown;
+}
+
+/** Another signature runs in place of this task, with its id. Thrown by `self.replace()`. */
+export class Replaced extends LovageError {
+  override readonly code = 'REPLACED';
+  /** Celery's six-key map of it. */
+  readonly signature: SignatureMap;
+
+  constructor(signature: SignatureMap) {
+    super(`replaced by ${signature.task}`);
+    this.signature = signature;
+  }
+}
+
 /** Refuse the message: to the dead letters, or back to the queue with `{ requeue: true }`. */
 export class Reject extends LovageError {
   override readonly code = 'REJECT';

@@ -189,6 +189,12 @@ export const configTable = {
     celery: ['task_store_errors_even_if_ignored', 'CELERY_STORE_ERRORS_EVEN_IF_IGNORED'],
     doc: 'Store failures of tasks whose results are ignored.',
   }),
+  taskAllowErrorCbOnChordHeader: option({
+    kind: kinds.flag,
+    default: false,
+    celery: ['task_allow_error_cb_on_chord_header', 'CELERY_ALLOW_ERROR_CB_ON_CHORD_HEADER'],
+    doc: "Tell a chord's errbacks of each task of its header that fails, too, not only of its body.",
+  }),
   taskTrackStarted: option({
     kind: kinds.flag,
     default: false,

@@ -125,6 +125,8 @@ function describe({ definition, delivery }: Held, outcome: Outcome, seconds: num
       return info(`rejected${outcome.requeue ? ' and requeued' : ''}: ${outcome.reason}`);
     case 'ignore':
       return info('ignored', { seconds });
+    case 'replace':
+      return info(`replaced by ${outcome.signature.task}`, { seconds });
     case 'defer':
       return { level: 'debug', fields: { until: new Date(outcome.dueAt).toISOString() }, text: 'parked until due' };
     case 'release':
