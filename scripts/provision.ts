@@ -53,7 +53,7 @@ export const lanes: readonly Lane[] = [
       'test/app/{checkpoints,lanes,limits,namesakes,revoke}.test.ts',
       'test/cli/{redis-doctor,worker-signals}.test.ts',
       'test/examples/heroku.test.ts',
-      'test/fault/{migrate,migrate-sqs,once,reconnect}.test.ts',
+      'test/fault/{canvas,migrate,migrate-sqs,once,reconnect}.test.ts',
     ],
     needs: [redis],
   },

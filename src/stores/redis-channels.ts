@@ -1,5 +1,5 @@
 import { callBack } from '../util/topic.ts';
-import { type Redis, whenReady } from './redis-client.ts';
+import { afterReconnect, type Redis, whenReady } from './redis-client.ts';
 import { redisError } from './redis-errors.ts';
 import type { RedisLocation } from './redis-url.ts';
 
@@ -87,7 +87,13 @@ export class RedisChannels {
     client.on('pmessageBuffer', (pattern: Buffer | string, channel: Buffer, payload: Buffer) => {
       tell(this.#patterns.get(pattern.toString()), payload, channel.toString());
     });
+    afterReconnect(client, () => this.#subscribeAgain(client));
     return client;
+  }
+
+  async #subscribeAgain(client: Redis): Promise<void> {
+    if (this.#exact.size > 0) await client.subscribe(...this.#exact.keys());
+    if (this.#patterns.size > 0) await client.psubscribe(...this.#patterns.keys());
   }
 }
 

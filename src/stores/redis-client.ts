@@ -1,4 +1,6 @@
 import { StoreError } from '../errors.ts';
+import { backoffMs } from '../util/backoff.ts';
+import { sleep } from '../util/sleep.ts';
 import { isPermanent, redisError } from './redis-errors.ts';
 import type { RedisLocation } from './redis-url.ts';
 
@@ -22,6 +24,8 @@ export function clientOptions({ address, connectTimeoutMs, clientName }: RedisLo
     // Nothing is kept for later or sent twice behind our back.
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
+    // It would do so where nobody hears of a failure; see `afterReconnect`.
+    autoResubscribe: false,
     maxRetriesPerRequest: 0,
     // A failover: the name, or the sentinels, may lead to the new master.
     reconnectOnError: ({ message }) => message.startsWith('READONLY'),
@@ -59,6 +63,27 @@ export function keepChecking(client: Redis, ms: number): void {
     if (client.status === 'ready') client.ping().catch(() => client.disconnect(true));
   }, ms).unref();
   client.once('end', () => clearInterval(timer));
+}
+
+/**
+ * Has something done on each connection of a client but the first, such as subscribing again; and once more, after a pause,
+ * while it fails though the connection is there.
+ */
+export function afterReconnect(client: Redis, act: () => Promise<unknown>): void {
+  const ended = new AbortController();
+  client.once('end', () => ended.abort());
+  const again = async () => {
+    // When the connection breaks meanwhile, the next one brings the next call.
+    for (let attempt = 0; client.status === 'ready'; attempt += 1) {
+      try {
+        await act();
+        return;
+      } catch {
+        await sleep(backoffMs(attempt, { startMs: 50, maxMs: 1000 }), ended.signal);
+      }
+    }
+  };
+  client.once('ready', () => client.on('ready', () => void again()));
 }
 
 const OTHER_SIDE = 'Is it redis:// on one side and rediss:// on the other?';

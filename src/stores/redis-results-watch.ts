@@ -1,9 +1,7 @@
 import { isFinished, type ResultRecord } from '../contracts/backend.ts';
-import { backoffMs } from '../util/backoff.ts';
-import { sleep } from '../util/sleep.ts';
 import { WatchList } from '../util/watch-list.ts';
 import type { RedisStore } from './redis.ts';
-import { type Redis, whenReady } from './redis-client.ts';
+import { afterReconnect, type Redis, whenReady } from './redis-client.ts';
 import { redisError } from './redis-errors.ts';
 import type { RedisResults } from './redis-results.ts';
 import { toRecord } from './result-documents.ts';
@@ -58,7 +56,7 @@ export class RedisWatch {
       if (this.#list.has(taskId)) this.#tell(toRecord(taskId, document));
       // Otherwise the end of listening is on its way to the server.
     });
-    client.once('ready', () => client.on('ready', () => void this.#catchUp(client)));
+    afterReconnect(client, () => this.#catchUp(client));
     return client;
   }
 
@@ -76,18 +74,10 @@ export class RedisWatch {
 
   /** After a break of the connection: whatever was published meanwhile is stored. */
   async #catchUp(client: Redis): Promise<void> {
-    for (let attempt = 0; !this.#closed.signal.aborted; attempt += 1) {
-      try {
-        const taskIds = this.#list.taskIds;
-        await this.#listen(client, taskIds);
-        // Those that were left meanwhile.
-        return await this.#unsubscribe(taskIds);
-      } catch {
-        // Broken again: the next connection brings the next call.
-        if (client.status !== 'ready') return;
-        await sleep(backoffMs(attempt, { startMs: 50, maxMs: 1000 }), this.#closed.signal);
-      }
-    }
+    const { taskIds } = this.#list;
+    await this.#listen(client, taskIds);
+    // Those that were left meanwhile.
+    await this.#unsubscribe(taskIds);
   }
 
   /** Those of one turn together, and never inside the caller's own `watch`. */

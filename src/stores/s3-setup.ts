@@ -198,7 +198,7 @@ async function ruleSteps(admin: S3Admin, needs: StoreNeeds): Promise<SetupStep[]
  */
 function wantedRules({ basePath, expireDays }: S3Location, { resultTtlMs = 0 }: StoreNeeds): Rule[] {
   const days = Math.max(expireDays, Math.ceil(resultTtlMs / DAY_MS) + 1);
-  const prefixes = basePath === '' ? ['celery-task-meta-', 'celery-taskset-meta-', 'lovage-'] : [basePath];
+  const prefixes = basePath === '' ? ['celery-task', 'lovage-'] : [basePath];
   return prefixes.map((prefix) => ({
     ID: `lovage: ${prefix}`,
     Status: 'Enabled',
