@@ -1,6 +1,7 @@
 import { isPassing } from '../errors.ts';
 import { backoffMs } from '../util/backoff.ts';
-import { MAX_ENTRIES, type SqsQueue } from './sqs-api.ts';
+import type { SqsQueue } from './sqs-api.ts';
+import { MAX_ENTRIES } from './sqs-batches.ts';
 import type { Held } from './sqs-settling.ts';
 
 /** Requests for messages of one queue at once, while it is full of them. */
@@ -68,6 +69,11 @@ export class Line {
   /** Messages that will probably come of requests under way. */
   get expected(): number {
     return this.#isEmpty ? 0 : [...this.polls.values()].reduce((sum, count) => sum + count, 0);
+  }
+
+  /** The same, where the last answer was full: so these will be, too, and at once. */
+  get expectedSoon(): number {
+    return this.#isDeep ? this.expected : 0;
   }
 
   answered(count: number, asked: number, waitedMs: number, pause: Pause): void {
