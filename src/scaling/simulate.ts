@@ -45,6 +45,9 @@ class Play {
   #head = 0;
   #nextArrival = 0;
   #tasks: Task[] = [];
+  /** Tasks that run or start, and room in those that run: kept, because every message asks. */
+  #alive = 0;
+  #room = 0;
   #desired: number;
   #tracking = newTracking;
   #metric: number | undefined;
@@ -131,7 +134,7 @@ class Play {
   #feed(): void {
     const { concurrency } = this.#input;
     for (const task of this.#tasks) {
-      if (this.#ready === 0) break;
+      if (this.#ready === 0 || this.#room === 0) break;
       if (task.state !== 'running') continue;
       while (task.runs.size < concurrency && this.#ready > 0) this.#begin(task, this.#take());
     }
@@ -151,6 +154,7 @@ class Play {
     const { serviceTime, spread } = this.#input;
     message.startedAt = this.#now;
     task.runs.add(message);
+    this.#room -= 1;
     const seconds = spread === 'fixed' ? serviceTime : exponential(serviceTime, this.#random);
     this.#at(this.#now + seconds, () => this.#finish(task, message));
   }
@@ -158,6 +162,7 @@ class Play {
   #finish(task: Task, message: Message): void {
     // It was cut off, and runs elsewhere.
     if (!task.runs.delete(message)) return;
+    if (task.state === 'running') this.#room += 1;
     this.#waits.push(message.startedAt - message.arrivedAt);
     this.#latencies.push(this.#now - message.arrivedAt);
     if (task.state === 'stopping' && task.runs.size === 0) this.#remove(task);
@@ -188,26 +193,28 @@ class Play {
 
   #scale(desired: number): void {
     this.#desired = desired;
-    for (let there = this.#count('running') + this.#count('pending'); there < desired; there++)
-      this.#startTask(this.#input.boot);
+    while (this.#alive < desired) this.#startTask(this.#input.boot);
     this.#stopSurplus();
   }
 
   #startTask(boot: number): void {
     const task: Task = { since: this.#now, state: boot > 0 ? 'pending' : 'running', runs: new Set() };
     this.#tasks.push(task);
+    this.#alive += 1;
+    if (boot === 0) this.#room += this.#input.concurrency;
     this.#peak = Math.max(this.#peak, this.#tasks.length);
     if (boot > 0)
       this.#at(this.#now + boot, () => {
         if (task.state !== 'pending') return;
         task.state = 'running';
+        this.#room += this.#input.concurrency;
         this.#feed();
       });
   }
 
   /** Ends tasks beyond the desired number: first those that start, then idle ones, and busy ones where nothing protects them. */
   #stopSurplus(): void {
-    let surplus = this.#count('running') + this.#count('pending') - this.#desired;
+    let surplus = this.#alive - this.#desired;
     if (surplus <= 0) return;
     const rank = ({ state, runs }: Task) => (state === 'pending' ? 0 : runs.size === 0 ? 1 : 2);
     const candidates = this.#tasks
@@ -223,6 +230,8 @@ class Play {
   }
 
   #stopTask(task: Task): void {
+    this.#alive -= 1;
+    if (task.state === 'running') this.#room -= this.#input.concurrency - task.runs.size;
     if (task.runs.size === 0) {
       this.#remove(task);
       return;

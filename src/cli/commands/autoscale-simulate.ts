@@ -40,6 +40,9 @@ interface Options extends TargetOptions {
   readonly title: string;
 }
 
+/** More are not simulated in good time. */
+const maxTasks = 1_000;
+
 /** `lovage autoscale simulate`: what a policy would do with some messages, what it would cost, and a picture of it. */
 export function simulateCommand(): Command {
   const command = new Command('simulate')
@@ -106,6 +109,7 @@ function simulationOf(options: Options): { readonly aim: Aim; readonly simulatio
   const { min, max, serviceTime, concurrency = 1, seed } = options;
   if (!serviceTime) throw new ConfigError('expected --service-time above 0, such as --service-time 1.5s');
   if (max === undefined) throw new ConfigError('expected --max, the most tasks that there may be');
+  if (max > maxTasks) throw new ConfigError(`option --max: the simulation takes up to ${maxTasks} tasks, got ${max}`);
   const given =
     options.tracking === undefined
       ? undefined
