@@ -45,7 +45,7 @@ export const lanes: readonly Lane[] = [
       'test/**/redis*.test.ts',
       'test/**/redis/**',
       'test/app/{checkpoints,limits,revoke}.test.ts',
-      'test/cli/worker-signals.test.ts',
+      'test/cli/{redis-doctor,worker-signals}.test.ts',
       'test/examples/heroku.test.ts',
       'test/fault/{migrate,migrate-sqs,once,reconnect}.test.ts',
     ],

@@ -1,4 +1,5 @@
 import type { LookThrough } from '../contracts/moving.ts';
+import { isPassing } from '../errors.ts';
 import { sleep } from '../util/sleep.ts';
 import type { SqsQueue } from './sqs-api.ts';
 import { readableBody, takenOf } from './sqs-messages.ts';
@@ -11,6 +12,8 @@ const LOOK_SECONDS = 120;
 const AT_ONCE = 8;
 /** SQS has servers that do not hear of each other at once: a queue is empty when it gave nothing so often in a row. */
 const EMPTY_TIMES = 3;
+/** A request is tried so often. */
+const TRIES = 4;
 /** Messages that are hidden or shown in one go. */
 const AT_A_TIME = 200;
 
@@ -44,6 +47,7 @@ interface Look {
 async function look(queue: SqsQueue, { handles, payloads, see, signal, delayMs }: Look): Promise<boolean> {
   const until = performance.now() + delayMs + 1000;
   let renewAt = performance.now() + LOOK_SECONDS * 500;
+  let failures = 0;
   for (let empty = 0; !signal.aborted; ) {
     if (performance.now() >= renewAt) {
       renewAt = performance.now() + LOOK_SECONDS * 500;
@@ -51,7 +55,9 @@ async function look(queue: SqsQueue, { handles, payloads, see, signal, delayMs }
     }
     const request = { max: 10, waitSeconds: empty, leaseSeconds: LOOK_SECONDS };
     const several = Array.from({ length: empty === 0 ? AT_ONCE : 1 }, () => queue.api.receive(queue, request));
-    const taken = (await Promise.all(several)).flat().map((message) => takenOf(message, queue, Date.now()));
+    const answers = await Promise.allSettled(several);
+    const messages = answers.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
+    const taken = messages.map((message) => takenOf(message, queue, Date.now()));
     const fresh = taken.filter(({ tag }) => !handles.has(tag.id));
     // All of them, before anything else: they are to be shown again.
     for (const { tag } of taken) handles.set(tag.id, tag.handle);
@@ -60,6 +66,11 @@ async function look(queue: SqsQueue, { handles, payloads, see, signal, delayMs }
       const body = bodies?.get(one);
       if (see(readableBody(typeof body === 'string' ? body : one.body))) return true;
     }
+    const failed = answers.find((one) => one.status === 'rejected');
+    failures = failed ? failures + 1 : 0;
+    // One failure must not cost all that was seen.
+    if (failed && failures >= TRIES) throw failed.reason;
+    if (failed) continue;
     empty = taken.length > 0 ? 0 : empty + 1;
     if (empty < EMPTY_TIMES) continue;
     const { ApproximateNumberOfMessagesDelayed: delayed = '0' } = await queue.api.attributes(queue);
@@ -74,7 +85,13 @@ async function look(queue: SqsQueue, { handles, payloads, see, signal, delayMs }
 /** Has messages hidden for so long; 0 shows them. What cannot be shown comes back by itself. */
 async function hide(queue: SqsQueue, handles: readonly string[], seconds: number): Promise<void> {
   for (let from = 0; from < handles.length; from += AT_A_TIME) {
-    const items = handles.slice(from, from + AT_A_TIME).map((handle) => ({ handle, seconds }));
-    await queue.api.hideMany(queue, items).catch(() => {});
+    let items = handles.slice(from, from + AT_A_TIME).map((handle) => ({ handle, seconds }));
+    for (let attempt = 0; items.length > 0 && attempt < TRIES; attempt++) {
+      const now = items;
+      const failures = await queue.api
+        .hideMany(queue, now)
+        .catch((error: Error) => now.map((_, index) => ({ index, error })));
+      items = failures.flatMap(({ index, error }) => (isPassing(error) ? (now[index] ?? []) : []));
+    }
   }
 }
