@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from 'commander';
 import { autoscaleKind } from '../app/autoscale.ts';
 import { ConfigError, DecodeError } from '../errors.ts';
-import { parseDuration } from '../scaling/arrivals.ts';
+import { parseDuration } from '../util/duration.ts';
 import { type Kind, kinds } from '../util/options.ts';
 import { parseIsoTime } from '../wire/iso-time.ts';
 import { decodeJson } from '../wire/json.ts';

@@ -1,4 +1,5 @@
 import { ConfigError } from '../errors.ts';
+import { parseDuration } from '../util/duration.ts';
 import { parseIsoTime } from '../wire/iso-time.ts';
 import { exponential } from './random.ts';
 
@@ -9,13 +10,6 @@ const maxArrivals = 5_000_000;
 export interface RateStep {
   readonly from: number;
   readonly perSecond: number;
-}
-
-/** Reads `90s`, `2m`, `1.5h` or plain seconds; `undefined` for what is no time. */
-export function parseDuration(text: string): number | undefined {
-  const [, number, unit = 's'] = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?$/.exec(text.trim()) ?? [];
-  if (number === undefined) return undefined;
-  return Number(number) * ({ ms: 0.001, s: 1, m: 60, h: 3600, d: 86_400 }[unit] ?? 1);
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { Sample, SimulationResult } from './simulate.ts';
+import type { Sample, SimulationResult } from './simulation.ts';
 
 const width = 920;
 const left = 76;

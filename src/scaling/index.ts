@@ -6,6 +6,7 @@ export { type HerokuOptions, herokuTarget } from './heroku.ts';
 export { BacklogMonitor, type MonitorOptions, type MonitorParts } from './monitor.ts';
 export { reportRuntimes } from './runtimes.ts';
 export { type ScalerOptions, scaler, starter } from './scaler.ts';
-export { type Percentiles, type Sample, type Simulation, type SimulationResult, simulate } from './simulate.ts';
+export { simulate } from './simulate.ts';
+export type { Percentiles, Sample, Simulation, SimulationResult } from './simulation.ts';
 export type { BacklogSink, ScalingTarget } from './target.ts';
 export { awsTracking, type TrackingPolicy } from './tracking.ts';

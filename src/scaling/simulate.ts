@@ -1,70 +1,8 @@
 import { Heap } from '../util/heap.ts';
-import { backlogOf, type Formula } from './backlog.ts';
+import { backlogOf } from './backlog.ts';
 import { exponential, seeded } from './random.ts';
-import { newTracking, type TrackingPolicy, track } from './tracking.ts';
-
-/** What is played through. Times are in seconds. */
-export interface Simulation {
-  /** When messages come, in order. */
-  readonly arrivals: readonly number[];
-  /** What a run takes on average. */
-  readonly serviceTime: number;
-  /** Runs take all the same time, or differ as an exponential distribution does. */
-  readonly spread: 'fixed' | 'exponential';
-  /** Runs at once in one task. */
-  readonly concurrency: number;
-  readonly policy: TrackingPolicy;
-  /** Which number the policy holds to its target. */
-  readonly metric: 'perTask' | 'seconds';
-  readonly formula: Formula;
-  /** Something starts the first task of a service at zero. */
-  readonly fromZero: boolean;
-  readonly initialTasks: number;
-  /** From one look of the monitor to the next. */
-  readonly interval: number;
-  /** From the decision to the first message of a new task. */
-  readonly boot: number;
-  /** Busy tasks are spared by scale-in. Without it they get `stopTimeout`, and what is not done then begins anew elsewhere. */
-  readonly protection: boolean;
-  readonly stopTimeout: number;
-  readonly seed: number;
-}
-
-/** One moment of the course. */
-export interface Sample {
-  readonly at: number;
-  readonly ready: number;
-  readonly inFlight: number;
-  readonly running: number;
-  readonly pending: number;
-  readonly desired: number;
-  /** As last published. */
-  readonly metric: number | undefined;
-}
-
-export interface Percentiles {
-  readonly p50: number;
-  readonly p90: number;
-  readonly p99: number;
-  readonly max: number;
-}
-
-/** What came of it. Times are in seconds. */
-export interface SimulationResult {
-  readonly samples: readonly Sample[];
-  readonly messages: number;
-  readonly done: number;
-  /** Runs that a scale-in cut off; their messages ran again. */
-  readonly interrupted: number;
-  /** From arrival to the start of the run that ended well. */
-  readonly wait: Percentiles;
-  /** From arrival to the end. */
-  readonly latency: Percentiles;
-  /** From the start of each task to its end, boot included: what is paid for. */
-  readonly taskHours: number;
-  readonly peakTasks: number;
-  readonly seconds: number;
-}
+import { percentiles, type Sample, type Simulation, type SimulationResult } from './simulation.ts';
+import { newTracking, track } from './tracking.ts';
 
 /** From one point of the chart to the next. */
 const sampleEvery = 15;
@@ -107,6 +45,9 @@ class Play {
   #head = 0;
   #nextArrival = 0;
   #tasks: Task[] = [];
+  /** Tasks that run or start, and room in those that run: kept, because every message asks. */
+  #alive = 0;
+  #room = 0;
   #desired: number;
   #tracking = newTracking;
   #metric: number | undefined;
@@ -193,7 +134,7 @@ class Play {
   #feed(): void {
     const { concurrency } = this.#input;
     for (const task of this.#tasks) {
-      if (this.#ready === 0) break;
+      if (this.#ready === 0 || this.#room === 0) break;
       if (task.state !== 'running') continue;
       while (task.runs.size < concurrency && this.#ready > 0) this.#begin(task, this.#take());
     }
@@ -213,6 +154,7 @@ class Play {
     const { serviceTime, spread } = this.#input;
     message.startedAt = this.#now;
     task.runs.add(message);
+    this.#room -= 1;
     const seconds = spread === 'fixed' ? serviceTime : exponential(serviceTime, this.#random);
     this.#at(this.#now + seconds, () => this.#finish(task, message));
   }
@@ -220,6 +162,7 @@ class Play {
   #finish(task: Task, message: Message): void {
     // It was cut off, and runs elsewhere.
     if (!task.runs.delete(message)) return;
+    if (task.state === 'running') this.#room += 1;
     this.#waits.push(message.startedAt - message.arrivedAt);
     this.#latencies.push(this.#now - message.arrivedAt);
     if (task.state === 'stopping' && task.runs.size === 0) this.#remove(task);
@@ -250,26 +193,28 @@ class Play {
 
   #scale(desired: number): void {
     this.#desired = desired;
-    for (let there = this.#count('running') + this.#count('pending'); there < desired; there++)
-      this.#startTask(this.#input.boot);
+    while (this.#alive < desired) this.#startTask(this.#input.boot);
     this.#stopSurplus();
   }
 
   #startTask(boot: number): void {
     const task: Task = { since: this.#now, state: boot > 0 ? 'pending' : 'running', runs: new Set() };
     this.#tasks.push(task);
+    this.#alive += 1;
+    if (boot === 0) this.#room += this.#input.concurrency;
     this.#peak = Math.max(this.#peak, this.#tasks.length);
     if (boot > 0)
       this.#at(this.#now + boot, () => {
         if (task.state !== 'pending') return;
         task.state = 'running';
+        this.#room += this.#input.concurrency;
         this.#feed();
       });
   }
 
   /** Ends tasks beyond the desired number: first those that start, then idle ones, and busy ones where nothing protects them. */
   #stopSurplus(): void {
-    let surplus = this.#count('running') + this.#count('pending') - this.#desired;
+    let surplus = this.#alive - this.#desired;
     if (surplus <= 0) return;
     const rank = ({ state, runs }: Task) => (state === 'pending' ? 0 : runs.size === 0 ? 1 : 2);
     const candidates = this.#tasks
@@ -285,6 +230,8 @@ class Play {
   }
 
   #stopTask(task: Task): void {
+    this.#alive -= 1;
+    if (task.state === 'running') this.#room -= this.#input.concurrency - task.runs.size;
     if (task.runs.size === 0) {
       this.#remove(task);
       return;
@@ -335,11 +282,4 @@ class Play {
     else this.#quietSince ??= this.#now;
     return this.#quietSince !== undefined && this.#now - this.#quietSince >= epilogue;
   }
-}
-
-/** Percentiles by nearest rank; zeros where there is nothing. */
-export function percentiles(values: readonly number[]): Percentiles {
-  const sorted = Float64Array.from(values).sort();
-  const at = (part: number) => sorted[Math.max(0, Math.ceil(part * sorted.length) - 1)] ?? 0;
-  return { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1) };
 }

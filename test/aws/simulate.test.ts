@@ -82,6 +82,7 @@ describe('lovage autoscale simulate', () => {
       [[...enough, '--arrivals', place.write('bad.csv', '1\nx\n')], 'line 2'],
       [[...enough, '--rate', '1e9'], 'rate: expected'],
       [[...enough, '--rate', '999999/s'], 'up to 5000000'],
+      [[...enough, '--rate', '1', '--max', '1001'], 'up to 1000 tasks'],
       [[...enough, '--rate', '0'], 'no message would come'],
       [
         [...enough, '--rate', '1', '--prices', place.write('p.json', '{"items": {"fargate.cpu": {"dollars": 1}}}')],

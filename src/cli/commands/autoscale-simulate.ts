@@ -7,7 +7,8 @@ import { type Formula, formulas } from '../../scaling/backlog.ts';
 import { simulationChart } from '../../scaling/chart.ts';
 import { seeded } from '../../scaling/random.ts';
 import { checkPolicy } from '../../scaling/scaler.ts';
-import { type Percentiles, type Simulation, simulate } from '../../scaling/simulate.ts';
+import { simulate } from '../../scaling/simulate.ts';
+import type { Percentiles, Simulation } from '../../scaling/simulation.ts';
 import { awsTracking } from '../../scaling/tracking.ts';
 import { type Aim, addTargetOptions, aimOf, readOptionFile, type TargetOptions } from '../autoscale-options.ts';
 import { pairs } from '../output.ts';
@@ -38,6 +39,9 @@ interface Options extends TargetOptions {
   readonly svg?: string;
   readonly title: string;
 }
+
+/** More are not simulated in good time. */
+const maxTasks = 1_000;
 
 /** `lovage autoscale simulate`: what a policy would do with some messages, what it would cost, and a picture of it. */
 export function simulateCommand(): Command {
@@ -105,6 +109,7 @@ function simulationOf(options: Options): { readonly aim: Aim; readonly simulatio
   const { min, max, serviceTime, concurrency = 1, seed } = options;
   if (!serviceTime) throw new ConfigError('expected --service-time above 0, such as --service-time 1.5s');
   if (max === undefined) throw new ConfigError('expected --max, the most tasks that there may be');
+  if (max > maxTasks) throw new ConfigError(`option --max: the simulation takes up to ${maxTasks} tasks, got ${max}`);
   const given =
     options.tracking === undefined
       ? undefined

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { arrivalsOf, parseRates, readArrivals } from '../../../src/scaling/arrivals.ts';
 import { simulationChart } from '../../../src/scaling/chart.ts';
 import { seeded } from '../../../src/scaling/random.ts';
-import { percentiles, type Simulation, simulate } from '../../../src/scaling/simulate.ts';
+import { simulate } from '../../../src/scaling/simulate.ts';
+import { percentiles, type Simulation } from '../../../src/scaling/simulation.ts';
 import { awsTracking } from '../../../src/scaling/tracking.ts';
 
 const policy = { ...awsTracking, target: 100, min: 1, max: 10, scaleOutCooldownMs: 60_000, scaleInCooldownMs: 60_000 };
