@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { callCommand } from './commands/call.ts';
 import { dlqCommand } from './commands/dlq.ts';
+import { graphCommand } from './commands/graph.ts';
 import { purgeCommand } from './commands/purge.ts';
 import { queuesCommand } from './commands/queues.ts';
 import { reportCommand } from './commands/report.ts';
@@ -21,7 +22,6 @@ export const missingCommands = {
   shell: 'import the app in `node`',
   amqp: 'there is no AMQP shell',
   list: '`lovage queues` shows the queues',
-  graph: 'there are no graphs',
   logtool: '`lovage worker --json` writes logs for any JSON tool',
   upgrade: 'fromCelerySettings() reads the old names of settings too',
 } as const;
@@ -51,6 +51,7 @@ export function lovageProgram(): Command {
     workerCommand(),
     callCommand(),
     resultCommand(),
+    graphCommand(),
     statusCommand(),
     queuesCommand(),
     purgeCommand(),
