@@ -3,6 +3,7 @@ import { autoscaleCommand } from './commands/autoscale.ts';
 import { callCommand } from './commands/call.ts';
 import { dlqCommand } from './commands/dlq.ts';
 import { doctorCommand } from './commands/doctor.ts';
+import { graphCommand } from './commands/graph.ts';
 import { iamCommand } from './commands/iam.ts';
 import { migrateCommand } from './commands/migrate.ts';
 import { purgeCommand } from './commands/purge.ts';
@@ -27,7 +28,6 @@ export const missingCommands = {
   shell: 'import the app in `node`',
   amqp: 'there is no AMQP shell',
   list: '`lovage queues` shows the queues',
-  graph: 'there are no graphs',
   logtool: '`lovage worker --json` writes logs for any JSON tool',
   upgrade: 'fromCelerySettings() reads the old names of settings too',
 } as const;
@@ -59,6 +59,7 @@ export function lovageProgram(): Command {
     reconcileCommand(),
     callCommand(),
     resultCommand(),
+    graphCommand(),
     statusCommand(),
     queuesCommand(),
     purgeCommand(),
