@@ -1,6 +1,6 @@
-import { awsClientConfig, openAwsClient } from '../stores/aws-client.ts';
-import { type AwsCall, awsError } from '../stores/aws-errors.ts';
-import { awsAddress } from '../stores/aws-options.ts';
+import { awsClientConfig, openAwsClient } from '../stores/aws/client.ts';
+import { type AwsCall, awsError } from '../stores/aws/errors.ts';
+import { awsAddress } from '../stores/aws/options.ts';
 import { loadPeer } from '../util/load-peer.ts';
 
 /** Where AWS is: without them the SDK finds region, credentials and endpoint, as everywhere. */

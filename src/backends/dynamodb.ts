@@ -4,16 +4,16 @@ import type { Diagnosis } from '../contracts/diagnosis.ts';
 import type { LimitStore } from '../contracts/limits.ts';
 import { joinsOf, limitsOf } from '../contracts/opened.ts';
 import type { StoreSetup } from '../contracts/setup.ts';
-import { DynamodbBlobs, MAX_BLOB_BYTES } from '../stores/dynamodb-blobs.ts';
-import { diagnoseDynamodb } from '../stores/dynamodb-diagnosis.ts';
-import { DynamodbJoins } from '../stores/dynamodb-joins.ts';
-import { openS3Large } from '../stores/dynamodb-large-s3.ts';
-import { dynamodbLimits } from '../stores/dynamodb-limits.ts';
-import { DynamodbResults } from '../stores/dynamodb-results.ts';
-import { dynamodbSetup } from '../stores/dynamodb-setup.ts';
-import { type DynamodbTable, openTable } from '../stores/dynamodb-table.ts';
-import { type DynamodbLocation, type DynamodbOptions, dynamodbLocation } from '../stores/dynamodb-url.ts';
-import { dynamodbWatch } from '../stores/dynamodb-watch.ts';
+import { DynamodbBlobs, MAX_BLOB_BYTES } from '../stores/dynamodb/blobs.ts';
+import { diagnoseDynamodb } from '../stores/dynamodb/diagnosis.ts';
+import { DynamodbJoins } from '../stores/dynamodb/joins.ts';
+import { openS3Large } from '../stores/dynamodb/large-s3.ts';
+import { dynamodbLimits } from '../stores/dynamodb/limits.ts';
+import { DynamodbResults } from '../stores/dynamodb/results.ts';
+import { dynamodbSetup } from '../stores/dynamodb/setup.ts';
+import { type DynamodbTable, openTable } from '../stores/dynamodb/table.ts';
+import { type DynamodbLocation, type DynamodbOptions, dynamodbLocation } from '../stores/dynamodb/url.ts';
+import { dynamodbWatch } from '../stores/dynamodb/watch.ts';
 import { Opening } from '../util/opening.ts';
 
 /** Largest result where large ones go to S3: everybody who waits for it reads it whole. */

@@ -2,6 +2,7 @@ import type { BackendFeatures, ResultBackend, ResultRecord } from '../contracts/
 import type { ItemFailure } from '../contracts/common.ts';
 import { joinsOf, limitsOf } from '../contracts/opened.ts';
 import { ConfigError } from '../errors.ts';
+import type { MemoryResults } from '../stores/memory/results.ts';
 import {
   type MemoryHandle,
   type MemoryLocation,
@@ -9,8 +10,7 @@ import {
   type MemoryStore,
   memoryLocation,
   openMemory,
-} from '../stores/memory.ts';
-import type { MemoryResults } from '../stores/memory-results.ts';
+} from '../stores/memory/store.ts';
 
 /**
  * A result backend inside this process, for tests and for trying things out. It ends with the last user of its name.

@@ -4,13 +4,13 @@ import type { Diagnosis } from '../contracts/diagnosis.ts';
 import type { LimitStore } from '../contracts/limits.ts';
 import { joinsOf, limitsOf } from '../contracts/opened.ts';
 import type { StoreNeeds, StoreSetup } from '../contracts/setup.ts';
-import { openBucket, type S3Bucket } from '../stores/s3-bucket.ts';
-import { S3Joins } from '../stores/s3-joins.ts';
-import { s3Limits } from '../stores/s3-limits.ts';
-import { MAX_DOCUMENT_BYTES, S3Results } from '../stores/s3-results.ts';
-import { diagnoseS3, s3Setup } from '../stores/s3-setup.ts';
-import { type S3Location, type S3Options, s3Location } from '../stores/s3-url.ts';
-import { s3Watch } from '../stores/s3-watch.ts';
+import { openBucket, type S3Bucket } from '../stores/s3/bucket.ts';
+import { S3Joins } from '../stores/s3/joins.ts';
+import { s3Limits } from '../stores/s3/limits.ts';
+import { MAX_DOCUMENT_BYTES, S3Results } from '../stores/s3/results.ts';
+import { diagnoseS3, s3Setup } from '../stores/s3/setup.ts';
+import { type S3Location, type S3Options, s3Location } from '../stores/s3/url.ts';
+import { s3Watch } from '../stores/s3/watch.ts';
 import { Opening } from '../util/opening.ts';
 
 /**

@@ -15,14 +15,14 @@ import type { Bus } from '../contracts/bus.ts';
 import type { ItemFailure } from '../contracts/common.ts';
 import type { ParkedMessages } from '../contracts/moving.ts';
 import { ConfigError, LeaseLostError, MessageTooLargeError } from '../errors.ts';
+import type { Buried, MemoryMessages, Stored, Tag } from '../stores/memory/messages.ts';
 import {
   type MemoryHandle,
   type MemoryLocation,
   type MemoryOptions,
   memoryLocation,
   openMemory,
-} from '../stores/memory.ts';
-import type { Buried, MemoryMessages, Stored, Tag } from '../stores/memory-messages.ts';
+} from '../stores/memory/store.ts';
 import type { WireMessage } from '../wire/message.ts';
 
 const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;

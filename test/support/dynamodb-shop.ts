@@ -2,7 +2,7 @@
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { dynamodbBackend } from '../../src/backends/dynamodb.ts';
 import type { ResultBackend, ResultRecord } from '../../src/contracts/backend.ts';
-import type { DynamodbOptions } from '../../src/stores/dynamodb-url.ts';
+import type { DynamodbOptions } from '../../src/stores/dynamodb/url.ts';
 import { encodeResult } from '../../src/wire/result.ts';
 import { type AwsProxy, startAwsProxy } from './aws-proxy.ts';
 import { type DynamodbServer, startDynamodb } from './dynamodb-server.ts';

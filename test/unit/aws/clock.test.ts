@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { clockCheck, ServiceClock } from '../../../src/stores/aws-clock.ts';
+import { clockCheck, ServiceClock } from '../../../src/stores/aws/clock.ts';
 
 /** A clock that heard of a service whose clock is `skewMs` ahead of ours, in answers that took `tookMs`. */
 function heard(skewMs: number, tookMs = 20, answers = 20): ServiceClock {

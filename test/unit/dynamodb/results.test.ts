@@ -5,7 +5,7 @@ import { GetItemCommand, PutItemCommand, ScanCommand } from '@aws-sdk/client-dyn
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { ResultBackend } from '../../../src/contracts/backend.ts';
 import { MessageTooLargeError } from '../../../src/errors.ts';
-import { celeryKey } from '../../../src/stores/dynamodb-items.ts';
+import { celeryKey } from '../../../src/stores/dynamodb/items.ts';
 import { decodeResult } from '../../../src/wire/result.ts';
 import { DynamodbShop, record } from '../../support/dynamodb-shop.ts';
 import { type S3Server, startS3 } from '../../support/s3-server.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ConfigError } from '../../../src/errors.ts';
-import { dynamodbLocation } from '../../../src/stores/dynamodb-url.ts';
+import { dynamodbLocation } from '../../../src/stores/dynamodb/url.ts';
 
 const place = (url: string, options = {}) => {
   const { table, address, ttlMs } = dynamodbLocation(url, options);

@@ -5,9 +5,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { s3Backend } from '../../../src/backends/s3.ts';
 import type { ResultBackend } from '../../../src/contracts/backend.ts';
 import { ConfigError, isPassing, StoreAccessError, StoreMissingError } from '../../../src/errors.ts';
-import { dynamodbBlobs } from '../../../src/stores/dynamodb-blobs.ts';
-import { s3Blobs } from '../../../src/stores/s3-blobs.ts';
-import { s3Location } from '../../../src/stores/s3-url.ts';
+import { dynamodbBlobs } from '../../../src/stores/dynamodb/blobs.ts';
+import { s3Blobs } from '../../../src/stores/s3/blobs.ts';
+import { s3Location } from '../../../src/stores/s3/url.ts';
 import { type AwsProxy, startAwsProxy } from '../../support/aws-proxy.ts';
 import { startDynamodb } from '../../support/dynamodb-server.ts';
 import { record } from '../../support/dynamodb-shop.ts';

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { StoreError } from '../../../src/errors.ts';
-import { Line } from '../../../src/stores/sqs-line.ts';
+import { Line } from '../../../src/stores/sqs/line.ts';
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['performance'] });

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { decodeBody, encodeBody } from '../../../src/stores/sqs-messages.ts';
-import { sqsName } from '../../../src/stores/sqs-names.ts';
+import { decodeBody, encodeBody } from '../../../src/stores/sqs/messages.ts';
+import { sqsName } from '../../../src/stores/sqs/names.ts';
 import { testMessage } from '../../../src/testing/message.ts';
 
 interface Vector {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { creationAttributes, parkedRequests } from '../../../src/stores/sqs-setup.ts';
-import { sqsLocation } from '../../../src/stores/sqs-url.ts';
+import { creationAttributes, parkedRequests } from '../../../src/stores/sqs/setup.ts';
+import { sqsLocation } from '../../../src/stores/sqs/url.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
 
