@@ -3,7 +3,7 @@ import type { Broker } from '../contracts/broker.ts';
 import { ConfigError } from '../errors.ts';
 import { nearest } from '../util/nearest.ts';
 import { checkOptions, kinds, type OptionsOf, type OptionTable, option, show } from '../util/options.ts';
-import { unusedCelerySettings } from './celery-settings.ts';
+import { backendOption, unusedCelerySettings } from './celery-settings.ts';
 import type { Logger } from './logger.ts';
 
 /** Where a task goes: what `taskRoutes` maps a name or a pattern with `*` to. */
@@ -336,7 +336,7 @@ export function resolveConfig(
   environment: Readonly<Record<string, string | undefined>>,
 ): ResolvedConfig {
   checkOptions(configTable, options, 'Lovage');
-  const { values, warnings } = readEnvironment(environment);
+  const { values, warnings } = readEnvironment(environment, options.backend);
   const defaults = Object.fromEntries(
     Object.entries(configTable).flatMap(([name, row]) => ('default' in row ? [[name, row.default]] : [])),
   );
@@ -351,11 +351,18 @@ export function fromCelerySettings(settings: Readonly<Record<string, unknown>>):
 } {
   const options: Record<string, unknown> = {};
   const warnings: string[] = [];
+  const driver: Record<string, unknown> = {};
+  const backend = settings.result_backend ?? settings.CELERY_RESULT_BACKEND;
   for (const [setting, value] of Object.entries(settings)) {
     if (value === undefined || value === null) continue;
     const name = celeryNames().get(setting);
     if (name) {
       options[name] = setting === 'result_backend' && value === 'disabled' ? false : value;
+      continue;
+    }
+    const driverOption = backendOption(setting, backend);
+    if (driverOption !== undefined) {
+      driver[driverOption] = value;
       continue;
     }
     const reason = unusedCelerySettings(setting);
@@ -365,6 +372,7 @@ export function fromCelerySettings(settings: Readonly<Record<string, unknown>>):
     }
     warnings.push(`Celery's setting '${setting}' is ignored: ${reason}`);
   }
+  withDriverOptions(options, driver);
   checkOptions(configTable, options, 'Lovage');
   return { options: options as LovageOptions, warnings };
 }
@@ -378,7 +386,16 @@ function celeryNames(): Map<string, string> {
   return names;
 }
 
-function readEnvironment(environment: Readonly<Record<string, string | undefined>>): {
+/** Adds options of the result backend's driver; those that are given by themselves win. */
+function withDriverOptions(options: Record<string, unknown>, driver: Readonly<Record<string, unknown>>): void {
+  if (Object.keys(driver).length === 0) return;
+  options.resultBackendTransportOptions = { ...driver, ...Object(options.resultBackendTransportOptions) };
+}
+
+function readEnvironment(
+  environment: Readonly<Record<string, string | undefined>>,
+  backend: unknown,
+): {
   values: Record<string, unknown>;
   warnings: string[];
 } {
@@ -396,9 +413,15 @@ function readEnvironment(environment: Readonly<Record<string, string | undefined
       values[name] = value;
     }
   }
-  for (const variable of Object.keys(environment)) {
+  const driver: Record<string, unknown> = {};
+  for (const [variable, text] of Object.entries(environment)) {
     if (!variable.startsWith('CELERY_') || used.has(variable)) continue;
     const setting = variable.slice('CELERY_'.length).toLowerCase();
+    const driverOption = backendOption(setting, backend ?? values.backend);
+    if (driverOption !== undefined) {
+      if (text !== undefined && text !== '') driver[driverOption] = text;
+      continue;
+    }
     const close = nearest(
       variable,
       [...used].filter((v) => v.startsWith('CELERY_')),
@@ -406,6 +429,7 @@ function readEnvironment(environment: Readonly<Record<string, string | undefined
     const reason = unusedCelerySettings(setting) ?? (close ? `it is unknown; did you mean ${close}?` : 'it is unknown');
     warnings.push(`environment variable ${variable} is ignored: ${reason}`);
   }
+  withDriverOptions(values, driver);
   return { values, warnings };
 }
 

@@ -1,7 +1,7 @@
-import type { BackendFeatures, JoinStore, ResultBackend, ResultRecord } from '../contracts/backend.ts';
+import type { BackendFeatures, ResultBackend, ResultRecord } from '../contracts/backend.ts';
 import type { ItemFailure, Recipe } from '../contracts/common.ts';
 import type { Diagnosis } from '../contracts/diagnosis.ts';
-import type { LimitStore } from '../contracts/limits.ts';
+import { joinsOf, limitsOf } from '../contracts/opened.ts';
 import { MessageTooLargeError } from '../errors.ts';
 import { openSqlite, type StoreHandle } from '../stores/sqlite.ts';
 import { diagnoseSqlite } from '../stores/sqlite-diagnosis.ts';
@@ -43,19 +43,8 @@ class SqliteBackend implements ResultBackend {
   readonly url: string;
   readonly features: BackendFeatures = { durable: true, shared: true, maxDocumentBytes: MAX_DOCUMENT_BYTES };
   readonly recipe: Recipe;
-  readonly joins: JoinStore = {
-    setSize: async (...args) => (await this.#opening.get()).joins.setSize(...args),
-    addMany: async (...args) => (await this.#opening.get()).joins.addMany(...args),
-    read: async (...args) => (await this.#opening.get()).joins.read(...args),
-    take: async (...args) => (await this.#opening.get()).joins.take(...args),
-  };
-  readonly limits: LimitStore = {
-    claimMany: async (...args) => (await this.#opening.get()).limits.claimMany(...args),
-    renewMany: async (...args) => (await this.#opening.get()).limits.renewMany(...args),
-    releaseMany: async (...args) => (await this.#opening.get()).limits.releaseMany(...args),
-    finishMany: async (...args) => (await this.#opening.get()).limits.finishMany(...args),
-    reserveMany: async (...args) => (await this.#opening.get()).limits.reserveMany(...args),
-  };
+  readonly joins = joinsOf(async () => (await this.#opening.get()).joins);
+  readonly limits = limitsOf(async () => (await this.#opening.get()).limits);
   readonly #location: SqliteLocation;
   readonly #opening: Opening<Opened>;
 

@@ -30,6 +30,8 @@ export class Sender {
   readonly #journal: Journal;
   readonly #signal: AbortSignal;
   readonly #onSent: () => void;
+  /** Batches in a row of which nothing got through. */
+  #rejected = 0;
 
   constructor({ to, journal, signal, onSent }: SenderOptions) {
     this.#to = to;
@@ -79,15 +81,22 @@ export class Sender {
     this.#journal.sent(batch.entries);
   }
 
+  /** Of a failure that passes nobody knows whether the message arrived: an answer may have been lost. It stays undecided. */
   async #sendPlain(batch: Batch): Promise<void> {
     const failures = new Map<number, Error>();
-    const published = await this.#trying(() => this.#to.publishMany(this.#outgoing(batch)));
-    for (const { index, error } of published) failures.set(index, error);
+    try {
+      for (const { index, error } of await this.#to.publishMany(this.#outgoing(batch))) failures.set(index, error);
+      this.#rejected = 0;
+    } catch (error) {
+      this.#rejected += 1;
+      if (!(error instanceof Error) || !isPassing(error) || this.#rejected >= TRIES) throw error;
+      await sleep(backoffMs(this.#rejected, BACKOFF), this.#signal);
+      return;
+    }
     this.#journal.sent(batch.entries.filter((_, index) => !failures.has(index)));
     for (const [index, error] of failures) {
       const entry = batch.entries[index];
-      // Of any other failure nobody knows whether the message arrived: an answer may have been lost.
-      if (entry && isOfMessage(error)) this.#journal.notSent([entry], error.message);
+      if (entry && !isPassing(error)) this.#journal.notSent([entry], error.message);
     }
   }
 

@@ -30,7 +30,8 @@ export function awsClientConfig({ region, endpoint, keys, ...limits }: AwsAddres
   return {
     ...(given !== undefined && { region: given }),
     ...(endpoint !== undefined && { endpoint }),
-    ...(keys !== undefined && { credentials: keys }),
+    // A copy: the SDK leaves notes of its own in it.
+    ...(keys !== undefined && { credentials: { ...keys } }),
     maxAttempts: 1,
     requestHandler: {
       connectionTimeout: limits.connectTimeoutMs,

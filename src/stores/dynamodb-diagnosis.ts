@@ -9,7 +9,11 @@ export function diagnoseDynamodb(location: DynamodbLocation): Promise<Diagnosis>
     const what = `table ${location.table}`;
     const usage = [
       { price: 'dynamodb.write', what: 'stored results (units of 1 KB)', perTask: 1 },
-      { price: 'dynamodb.read', what: 'looks for results that somebody waits for', perTask: 2 },
+      {
+        price: 'dynamodb.read',
+        what: 'looks whether a task was revoked, and for its result where somebody waits',
+        perTask: location.cleanKeys ? 3 : 2,
+      },
     ];
     const table = await admin.table();
     if (!table) {

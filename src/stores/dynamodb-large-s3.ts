@@ -12,6 +12,6 @@ export function openS3Large({
   const { keys, region } = address;
   return s3Blobs(largeResults, {
     ...keys,
-    ...(!/[?&]region=/.test(largeResults) && region !== undefined && { region }),
+    ...(region !== undefined && !/[?&]region=/.test(largeResults) && { region }),
   });
 }

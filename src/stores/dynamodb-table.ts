@@ -27,6 +27,8 @@ export interface Condition {
 /** Items of one BatchGetItem, and of one BatchWriteItem. */
 const GET_MANY = 100;
 const WRITE_MANY = 25;
+/** Longest key of an item. */
+const MAX_KEY_BYTES = 2048;
 /** Batches under way at once. */
 const BATCHES = 8;
 
@@ -75,7 +77,7 @@ export class DynamodbTable {
   /** Items by their keys; those that are not there are left out. `consistent`: as they are now, at twice the price. */
   async getMany(ids: readonly string[], { consistent }: { consistent: boolean }): Promise<Map<string, Item>> {
     const found = new Map<string, Item>();
-    await inParallel(inGroups([...new Set(ids)], GET_MANY), BATCHES, async (group) => {
+    await inParallel(inGroups(usable(ids), GET_MANY), BATCHES, async (group) => {
       for (const item of await this.#getGroup(group, consistent))
         if (item.id?.S !== undefined) found.set(item.id.S, item);
     });
@@ -121,7 +123,7 @@ export class DynamodbTable {
   }
 
   removeMany(ids: readonly string[]): Promise<void> {
-    return this.#writeMany([...new Set(ids)].map((id) => ({ DeleteRequest: { Key: { id: { S: id } } } })));
+    return this.#writeMany(usable(ids).map((id) => ({ DeleteRequest: { Key: { id: { S: id } } } })));
   }
 
   async #getGroup(ids: readonly string[], consistent: boolean): Promise<Item[]> {
@@ -220,6 +222,11 @@ export function num(value: number): Value {
 /** A number of an item; NaN where there is none. */
 export function numberOf(item: Item | undefined, name: string): number {
   return Number(item?.[name]?.N ?? Number.NaN);
+}
+
+/** Each once, without those that no item can have: one of them would spoil its batch. */
+function usable(ids: readonly string[]): string[] {
+  return [...new Set(ids)].filter((id) => Buffer.byteLength(id) <= MAX_KEY_BYTES);
 }
 
 function expressionOf(condition: Condition | undefined) {

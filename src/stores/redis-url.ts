@@ -1,31 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { ConfigError } from '../errors.ts';
 import { camelKeys, camelQuery } from '../util/camel-names.ts';
+import { ignored, priorityStepsKind } from '../util/kombu-options.ts';
 import { maskUrl } from '../util/mask-url.ts';
-import { kinds, type OptionRow, type OptionsOf, option } from '../util/options.ts';
+import { kinds, type OptionsOf, option } from '../util/options.ts';
 import { readUrlOptions } from '../util/url-options.ts';
 
 const certReqs = ['none', 'optional', 'required', 'CERT_NONE', 'CERT_OPTIONAL', 'CERT_REQUIRED'] as const;
-const anything = kinds.custom<unknown>(
-  'any value',
-  () => true,
-  (text) => text,
-);
-
-/** kombu knows it, here it has no meaning: a configuration that both sides share must not fail over it. */
-function ignored(why: string): OptionRow<unknown> {
-  return option<unknown>({ kind: anything, doc: `Accepted for kombu's sake: ${why}` });
-}
-
-const priorityStepsKind = kinds.custom<readonly number[]>(
-  'a growing list of whole numbers from 0 to 9 that begins with 0',
-  (value) =>
-    Array.isArray(value) &&
-    value[0] === 0 &&
-    value.every((step, i) => Number.isInteger(step) && step <= 9 && (i === 0 || step > value[i - 1])),
-  (text) => text.split(',').map(Number),
-);
-
 /**
  * What a `redis:` URL may carry behind its `?`, and the factories in their second argument. Each may also be written as
  * kombu does, `visibility_timeout` for `visibilityTimeout`.

@@ -71,7 +71,8 @@ export class S3Bucket {
         return { data, etag, until };
       });
     } catch (error) {
-      if (isMissing(error)) return undefined;
+      // There is nothing under a key that is too long, either.
+      if (isMissing(error) || causeOf(error) === 'KeyTooLongError') return undefined;
       throw error;
     }
   }

@@ -45,7 +45,11 @@ export function diagnoseS3(location: S3Location, needs: StoreNeeds): Promise<Dia
     const what = `bucket ${location.bucket}`;
     const usage = [
       { price: 's3.put', what: 'stored results', perTask: 1 },
-      { price: 's3.get', what: 'looks for results that somebody waits for', perTask: 2 },
+      {
+        price: 's3.get',
+        what: 'looks whether a task was revoked, and for its result where somebody waits',
+        perTask: 3,
+      },
     ];
     if (!(await admin.hasBucket())) {
       const missing: Check = { what, verdict: 'problem', found: 'not there', advice: 'lovage setup creates it' };

@@ -5,21 +5,17 @@ import { loadPeer } from '../util/load-peer.ts';
 import { awsClientConfig, openAwsClient } from './aws-client.ts';
 import { awsError, isThrottling } from './aws-errors.ts';
 import type { AwsAddress } from './aws-options.ts';
+import { byCount, bySize, MAX_ENTRIES, numbered, type SqsEntry } from './sqs-batches.ts';
 
 // Not as an import: the types, too, are there only where the package is installed.
 type Sdk = typeof import('@aws-sdk/client-sqs');
 type Client = import('@aws-sdk/client-sqs').SQSClient;
 /** A message as SQS hands it out. */
 export type SqsMessage = import('@aws-sdk/client-sqs').Message;
-/** A message on its way to SQS, without the id of its batch. */
-export type SqsEntry = Omit<import('@aws-sdk/client-sqs').SendMessageBatchRequestEntry, 'Id'>;
 type BatchError = import('@aws-sdk/client-sqs').BatchResultErrorEntry;
 /** An attribute of a message. */
 export type SqsAttribute = import('@aws-sdk/client-sqs').MessageAttributeValue;
 
-/** What SQS takes in one request: so many entries, and so many bytes of all of them together. */
-export const MAX_ENTRIES = 10;
-export const MAX_BYTES = 1_048_576;
 /** Requests of one call at once. */
 const AT_ONCE = 10;
 /** A long poll may take so much longer than it was asked to wait. */
@@ -259,42 +255,6 @@ export class SqsApi {
 export function arnOf(url: string, region: string): string | undefined {
   const [, account, name] = /\/(\d+)\/([\w.-]+)$/.exec(url) ?? [];
   return account === undefined ? undefined : `arn:aws:sqs:${region}:${account}:${name}`;
-}
-
-/** Bytes of a message as SQS counts them: its body, and names, types and values of its attributes. */
-export function sizeOf({ MessageBody = '', MessageAttributes = {} }: SqsEntry): number {
-  let size = Buffer.byteLength(MessageBody);
-  for (const [name, { DataType = '', StringValue = '' }] of Object.entries(MessageAttributes)) {
-    size += Buffer.byteLength(name) + Buffer.byteLength(DataType) + Buffer.byteLength(StringValue);
-  }
-  return size;
-}
-
-function bySize(entries: readonly SqsEntry[]): SqsEntry[][] {
-  const batches: SqsEntry[][] = [];
-  let size = Number.POSITIVE_INFINITY;
-  for (const entry of entries) {
-    const bytes = sizeOf(entry);
-    const last = batches.at(-1);
-    if (last && last.length < MAX_ENTRIES && size + bytes <= MAX_BYTES) {
-      last.push(entry);
-      size += bytes;
-    } else {
-      batches.push([entry]);
-      size = bytes;
-    }
-  }
-  return batches;
-}
-
-function byCount<T>(items: readonly T[]): T[][] {
-  const batches: T[][] = [];
-  for (let from = 0; from < items.length; from += MAX_ENTRIES) batches.push(items.slice(from, from + MAX_ENTRIES));
-  return batches;
-}
-
-function numbered<T, E extends object>(items: readonly T[], entry: (item: T) => E): (E & { Id: string })[] {
-  return items.map((item, i) => ({ ...entry(item), Id: String(i) }));
 }
 
 /** SQS asked for less than it could do of this entry. */

@@ -1,12 +1,14 @@
 import type { Consumer, Delivery } from '../contracts/broker.ts';
 import type { ItemFailure } from '../contracts/common.ts';
-import { ConfigError, isPassing } from '../errors.ts';
+import { isPassing } from '../errors.ts';
 import { sleep } from '../util/sleep.ts';
 import { within } from '../util/within.ts';
 import { isMissing } from './sqs-api.ts';
-import { Line } from './sqs-line.ts';
-import { deliveryOf, secondsOf, type Taken, takenOf } from './sqs-messages.ts';
-import { isPointer, type SqsPayloads } from './sqs-payloads.ts';
+import { SqsArrivals } from './sqs-arrivals.ts';
+import type { Line } from './sqs-line.ts';
+import { Lines } from './sqs-lines.ts';
+import { secondsOf, takenOf } from './sqs-messages.ts';
+import type { SqsPayloads } from './sqs-payloads.ts';
 import type { SqsQueues } from './sqs-queues.ts';
 import { type Held, SqsSettling, sortHeld } from './sqs-settling.ts';
 
@@ -14,9 +16,6 @@ import { type Held, SqsSettling, sortHeld } from './sqs-settling.ts';
 const KEEP_MS = 1_000;
 /** Closing waits so long for requests under way: what they bring goes back. */
 const CLOSE_MS = 1_000;
-
-const NO_STORE =
-  'the body of this message lies in a store for large payloads, and this broker has none: give its option payloadStore';
 
 /** A call of `receive` under way. */
 interface Call {
@@ -54,7 +53,8 @@ export class SqsConsumer implements Consumer {
   readonly #cutting = new AbortController();
   readonly #deliveries = new Map<Held, Delivery>();
   readonly #returning = new Set<Promise<unknown>>();
-  #lines: Line[];
+  readonly #lines: Lines;
+  readonly #arrivals: SqsArrivals;
   /** Lines that are not ours any more, with requests under way. */
   readonly #left = new Set<Line>();
   /** Calls of `receive` under way. */
@@ -70,7 +70,8 @@ export class SqsConsumer implements Consumer {
     this.#payloads = payloads;
     this.#leaseMs = leaseMs;
     this.#onClose = onClose;
-    this.#lines = this.#linesOf(names);
+    this.#lines = new Lines(queues, names);
+    this.#arrivals = new SqsArrivals(this.#settling, payloads);
   }
 
   async receive(max: number, waitMs: number, signal: AbortSignal): Promise<Delivery[]> {
@@ -111,13 +112,7 @@ export class SqsConsumer implements Consumer {
   }
 
   async setQueues(queues: readonly string[]): Promise<void> {
-    const before = new Map(this.#lines.map((line) => [line.at, line]));
-    this.#lines = this.#linesOf(queues).map((line) => {
-      const same = before.get(line.at);
-      before.delete(line.at);
-      return same ?? line;
-    });
-    for (const line of before.values()) {
+    for (const line of this.#lines.change(queues)) {
       this.#left.add(line);
       this.#giveBack(line);
     }
@@ -129,7 +124,7 @@ export class SqsConsumer implements Consumer {
     this.#closing.abort();
     clearTimeout(this.#keeping);
     this.#change();
-    const lines = [...this.#lines, ...this.#left];
+    const lines = [...this.#lines.all, ...this.#left];
     for (const line of lines) this.#giveBack(line);
     const held = [...this.#held.values()];
     this.#held.clear();
@@ -147,10 +142,11 @@ export class SqsConsumer implements Consumer {
 
   async #receive(max: number, waitMs: number, signal: AbortSignal): Promise<Delivery[]> {
     const call: Call = { deadline: performance.now() + waitMs, asked: new Set(), short: new Set() };
-    while (max > 0 && this.#lines.length > 0 && !signal.aborted && !this.#closing.signal.aborted) {
+    while (max > 0 && this.#lines.all.length > 0 && !signal.aborted && !this.#closing.signal.aborted) {
       const got = this.#hand(max);
       if (got.length > 0) return got;
-      this.#tell();
+      const error = this.#lines.takeError();
+      if (error) throw error;
       const leftMs = call.deadline - performance.now();
       if (leftMs > 0 || call.asked.size === 0) this.#ask(max, call);
       else if (call.short.size === 0) break;
@@ -162,7 +158,7 @@ export class SqsConsumer implements Consumer {
   /** Waits for anything to happen: an answer, a change of queues, the time of a queue that pauses, the end of the call. */
   async #wait(leftMs: number, signal: AbortSignal): Promise<void> {
     const now = performance.now();
-    const pausing = this.#lines.filter(({ polls, nextAt }) => polls.size === 0 && nextAt > now);
+    const pausing = this.#lines.all.filter(({ polls, nextAt }) => polls.size === 0 && nextAt > now);
     const ms = Math.max(1, Math.min(leftMs, ...pausing.map(({ nextAt }) => nextAt - now)));
     const { promise } = this.#changed;
     if (signal.aborted) return;
@@ -177,36 +173,19 @@ export class SqsConsumer implements Consumer {
     const now = performance.now();
     const leftMs = call.deadline - now;
     const askOne = (line: Line, isForced: boolean, waitMs: number): boolean => {
-      const expected = this.#lines.reduce((sum, other) => sum + other.expected, 0);
-      const count = line.wants(max - expected, now, isForced);
+      const count = this.#lines.mayAsk(line) ? line.wants(max - this.#lines.expected, now, isForced) : 0;
       if (count > 0) this.#start(line, count, Math.max(0, Math.round(waitMs / 1000)), call.short);
       return count > 0;
     };
-    for (const line of this.#lines) {
+    for (const line of this.#lines.all) {
       // A short call is to look once, whatever was found a moment ago.
       const isForced = leftMs < 1000 && !call.asked.has(line);
       call.asked.add(line);
-      if (line.polls.size > 0 || !this.#mayAsk(line)) continue;
-      askOne(line, isForced, this.#hasBusySibling(line) ? 0 : Math.min(this.#queues.location.waitMs, leftMs));
+      const waitMs = this.#lines.mayWait(line) ? Math.min(this.#queues.location.waitMs, leftMs) : 0;
+      if (line.polls.size === 0) askOne(line, isForced, waitMs);
     }
     // What is not there at once is not waited for.
-    for (const line of this.#lines) while (line.polls.size > 0 && this.#mayAsk(line) && askOne(line, false, 1000));
-  }
-
-  /** More urgent messages come first: as long as there may be some, nothing else is asked for. */
-  #mayAsk({ name, step }: Line): boolean {
-    return !this.#lines.some((other) => other.name === name && other.step < step && !other.isKnownEmpty);
-  }
-
-  /** While one priority has messages, the others are looked at, and not waited for. */
-  #hasBusySibling({ name, at }: Line): boolean {
-    return this.#lines.some((other) => other.name === name && other.at !== at && !other.isKnownEmpty);
-  }
-
-  #linesOf(names: readonly string[]): Line[] {
-    return [...new Set(names)].flatMap((name) =>
-      this.#queues.steps(name).map(({ at, step }) => new Line(name, at, step)),
-    );
+    for (const line of this.#lines.all) while (line.polls.size > 0 && askOne(line, false, 1000));
   }
 
   #start(line: Line, count: number, waitSeconds: number, short: Set<Promise<void>>): void {
@@ -234,7 +213,7 @@ export class SqsConsumer implements Consumer {
       const messages = await queue.api.receive(queue, request);
       const now = Date.now();
       const { waitMs, idleMs } = this.#queues.location;
-      const pause = { lines: this.#lines.length, waitMs, idleMs };
+      const pause = { lines: this.#lines.all.length, waitMs, idleMs };
       line.answered(messages.length, max, waitSeconds * 1000, pause);
       const surelyUntil = now + leaseSeconds * 1000 - Math.min(2000, this.#leaseMs / 10);
       const held = messages.map((message) => ({ taken: takenOf(message, queue, now), name: line.name, surelyUntil }));
@@ -249,42 +228,15 @@ export class SqsConsumer implements Consumer {
     }
   }
 
-  /** What is not due goes on its way, what cannot be read becomes a dead letter, and the others are there to be taken. */
   async #accept(line: Line, held: readonly Held[]): Promise<void> {
-    const now = Date.now();
-    const early = held.filter(({ taken }) => taken.dueAt !== undefined && taken.dueAt > now);
-    const bodies = await this.#bodies(held.filter((one) => !early.includes(one)));
-    const unreadable: Held[] = [];
-    const reasons: string[] = [];
-    for (const one of held) {
-      if (early.includes(one)) continue;
-      try {
-        const body = bodies.get(one.taken);
-        if (body instanceof Error) throw body;
-        this.#deliveries.set(one, deliveryOf(one.taken, line.name, body));
-        line.buffer.push(one);
-      } catch (error) {
-        unreadable.push(one);
-        reasons.push((error as Error).message);
-      }
+    const sorted = await this.#arrivals.sort(line.name, held);
+    for (const one of sorted.ready) {
+      this.#deliveries.set(one.held, one.delivery);
+      line.buffer.push(one.held);
     }
-    // A failure leaves them hidden for a while: then they come again.
-    if (early.length > 0) {
-      await this.#settling.defer(
-        early,
-        early.map(({ taken }) => taken.dueAt ?? 0),
-      );
-    }
-    if (unreadable.length > 0) await this.#settling.reject(unreadable, reasons);
-    if (!this.#lines.includes(line) || this.#unwanted || this.#closing.signal.aborted) this.#giveBack(line);
+    await this.#arrivals.turnAway(sorted);
+    if (!this.#lines.all.includes(line) || this.#unwanted || this.#closing.signal.aborted) this.#giveBack(line);
     else if (this.#receiving === 0) this.#keep();
-  }
-
-  /** What lies elsewhere of the bodies. */
-  async #bodies(held: readonly Held[]): Promise<ReadonlyMap<Taken, string | Error>> {
-    const taken = held.map((one) => one.taken);
-    if (this.#payloads) return this.#payloads.fetch(taken);
-    return new Map(taken.filter(isPointer).map((one) => [one, new ConfigError(NO_STORE)]));
   }
 
   /** Up to `max` of what is there, a fair share of each queue. */
@@ -299,39 +251,22 @@ export class SqsConsumer implements Consumer {
         got.push(delivery);
       }
     };
-    this.#lines.forEach((line, i) => {
-      take(line, Math.ceil((max - got.length) / (this.#lines.length - i)));
+    const lines = this.#lines.all;
+    lines.forEach((line, i) => {
+      take(line, Math.ceil((max - got.length) / (lines.length - i)));
     });
-    for (const line of this.#lines) take(line, max - got.length);
-    // The first queue goes to the back, so that each comes first in its turn; its priorities stay together.
-    const [first] = this.#lines;
-    if (got.length > 0 && first) {
-      const isOther = ({ name }: Line) => name !== first.name;
-      this.#lines = [...this.#lines.filter(isOther), ...this.#lines.filter((line) => !isOther(line))];
-    }
+    for (const line of lines) take(line, max - got.length);
+    if (got.length > 0) this.#lines.rotate();
     return got;
-  }
-
-  /** Throws what is wrong with the queues: at once where it is wrong with all of them, else now and then. */
-  #tell(): void {
-    const failing = this.#lines.filter(({ error }) => error !== undefined);
-    const [first] = failing;
-    if (!first) return;
-    const telling = failing.find((line) => line.tells());
-    if (!telling && failing.length < this.#lines.length) return;
-    const { error } = telling ?? first;
-    // Told: what the next request finds counts.
-    for (const line of failing.length < this.#lines.length && telling ? [telling] : failing) line.error = undefined;
-    if (error) throw error;
   }
 
   /** Has what nobody takes go back, after a while. */
   #keep(): void {
     clearTimeout(this.#keeping);
-    if (this.#receiving > 0 || this.#lines.every(({ buffer }) => buffer.length === 0)) return;
+    if (this.#receiving > 0 || this.#lines.all.every(({ buffer }) => buffer.length === 0)) return;
     this.#keeping = setTimeout(
       () => {
-        for (const line of this.#lines) this.#giveBack(line);
+        for (const line of this.#lines.all) this.#giveBack(line);
       },
       this.#unwanted ? 0 : KEEP_MS,
     );

@@ -1,6 +1,7 @@
 import { isPassing } from '../errors.ts';
 import { backoffMs } from '../util/backoff.ts';
-import { MAX_ENTRIES, type SqsQueue } from './sqs-api.ts';
+import type { SqsQueue } from './sqs-api.ts';
+import { MAX_ENTRIES } from './sqs-batches.ts';
 import type { Held } from './sqs-settling.ts';
 
 /** Requests for messages of one queue at once, while it is full of them. */

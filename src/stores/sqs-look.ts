@@ -1,5 +1,5 @@
 import type { LookThrough } from '../contracts/moving.ts';
-import { isPassing } from '../errors.ts';
+import { isPassing, MigrationError } from '../errors.ts';
 import { sleep } from '../util/sleep.ts';
 import type { SqsQueue } from './sqs-api.ts';
 import { readableBody, takenOf } from './sqs-messages.ts';
@@ -22,6 +22,7 @@ export function sqsLookThrough(queues: SqsQueues, payloads: SqsPayloads | undefi
   return async (name, see, signal) => {
     for (const { at } of queues.steps(name)) {
       const queue = await queues.get(at);
+      if (queue.isFifo) throw unseen(queue);
       const handles = new Map<string, string>();
       const delayMs = queues.location.hopMs;
       try {
@@ -80,6 +81,12 @@ async function look(queue: SqsQueue, { handles, payloads, see, signal, delayMs }
     empty = 1;
   }
   return false;
+}
+
+function unseen({ name }: SqsQueue): MigrationError {
+  return new MigrationError(
+    `queue '${name}' is a FIFO queue, and cannot be looked through: a message hides those of its group behind it. With --resend SQS itself drops what was sent less than 5 minutes ago; what was sent before may be there twice`,
+  );
 }
 
 /** Has messages hidden for so long; 0 shows them. What cannot be shown comes back by itself. */

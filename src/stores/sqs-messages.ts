@@ -4,7 +4,8 @@ import { ConfigError, DecodeError } from '../errors.ts';
 import { newId } from '../util/ids.ts';
 import { decodeEnvelope, encodeEnvelope } from '../wire/envelope.ts';
 import type { WireMessage } from '../wire/message.ts';
-import type { SqsAttribute, SqsEntry, SqsMessage, SqsQueue } from './sqs-api.ts';
+import type { SqsAttribute, SqsMessage, SqsQueue } from './sqs-api.ts';
+import type { SqsEntry } from './sqs-batches.ts';
 import type { SqsLocation } from './sqs-url.ts';
 
 /** What stands in our attributes of a message. Python's workers do not ask for attributes, and so are not troubled by them. */

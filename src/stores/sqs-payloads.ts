@@ -8,7 +8,7 @@ import { maskUrl } from '../util/mask-url.ts';
 import { compress } from '../wire/compression.ts';
 import { dynamodbBlobs } from './dynamodb-blobs.ts';
 import { s3Blobs } from './s3-blobs.ts';
-import type { SqsEntry } from './sqs-api.ts';
+import type { SqsEntry } from './sqs-batches.ts';
 import { number, type Taken, text } from './sqs-messages.ts';
 import type { SqsLocation } from './sqs-url.ts';
 

@@ -1,6 +1,7 @@
 import type { ItemFailure } from '../contracts/common.ts';
 import { byGroup } from '../util/by-group.ts';
-import { leaseLost, type SqsEntry, type SqsQueue } from './sqs-api.ts';
+import { leaseLost, type SqsQueue } from './sqs-api.ts';
+import type { SqsEntry } from './sqs-batches.ts';
 import { attributeNames, CEILING_MS, copyOf, number, secondsOf, type Taken, text } from './sqs-messages.ts';
 import type { SqsQueues } from './sqs-queues.ts';
 

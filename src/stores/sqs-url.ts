@@ -1,29 +1,10 @@
 import { ConfigError } from '../errors.ts';
 import { camelKeys, camelQuery } from '../util/camel-names.ts';
+import { ignored, priorityStepsKind, refused } from '../util/kombu-options.ts';
 import { maskUrl } from '../util/mask-url.ts';
-import { kinds, type OptionRow, type OptionsOf, option, show } from '../util/options.ts';
+import { kinds, type OptionsOf, option, show } from '../util/options.ts';
 import { readUrlOptions } from '../util/url-options.ts';
 import { type AwsAddress, awsAddress, awsOptions, hostEndpoint, readAwsUrl } from './aws-options.ts';
-
-const anything = kinds.custom<unknown>(
-  'any value',
-  () => true,
-  (text) => text,
-);
-
-/** kombu knows it, here it has no meaning: a configuration that both sides share must not fail over it. */
-function ignored(why: string): OptionRow<unknown> {
-  return option<unknown>({ kind: anything, doc: `Accepted for kombu's sake: ${why}` });
-}
-
-const prioritySteps = kinds.custom<readonly number[]>(
-  'a growing list of whole numbers from 0 to 9 that begins with 0',
-  (value) =>
-    Array.isArray(value) &&
-    value[0] === 0 &&
-    value.every((step, i) => Number.isInteger(step) && step <= 9 && (i === 0 || step > value[i - 1])),
-  (text) => text.split(',').map(Number),
-);
 
 /** What an `sqs:` URL may carry behind its `?`, and the factory in its second argument. Each may also be written as kombu does. */
 export const sqsOptions = {
@@ -72,7 +53,7 @@ export const sqsOptions = {
     doc: 'true: ordering keys go to standard queues, too, where SQS then serves all keys fairly. Costs a quarter more a request.',
   }),
   prioritySteps: option({
-    kind: prioritySteps,
+    kind: priorityStepsKind,
     doc: 'Switches priorities on: a queue for each step, <queue>-p<step>, asked one after the other. Default: one queue, no priorities.',
   }),
   payloadStore: option({
@@ -94,11 +75,7 @@ export const sqsOptions = {
     default: true,
     doc: 'false: the body in SQS is plain JSON instead of base64. Both are read, here and by Celery.',
   }),
-  stsRoleArn: option<unknown>({
-    kind: anything,
-    unsupported: 'give the role in an AWS profile (role_arn and source_profile) and its name in AWS_PROFILE',
-    doc: 'Refused: roles come from AWS profiles.',
-  }),
+  stsRoleArn: refused('give the role in an AWS profile (role_arn and source_profile) and its name in AWS_PROFILE'),
   stsTokenTimeout: ignored('the SDK renews tokens.'),
   stsTokenBufferTime: ignored('the SDK renews tokens.'),
   port: ignored('it stands in the URL.'),

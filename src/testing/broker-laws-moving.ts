@@ -140,4 +140,26 @@ export const movingLaws: readonly BrokerLaw[] = [
       assert.ok(Date.now() - start >= 300 - TICK_MS, `came after ${Date.now() - start} ms`);
     },
   },
+  {
+    name: 'a look through a queue shows all that is there, and leaves it there',
+    needs: ({ canLookThrough, features }) => canLookThrough && !features.groups,
+    async check(world) {
+      const broker = await world.open();
+      const ids = Array.from({ length: 25 }, (_, i) => `m${i}`);
+      await world.publish(broker, ids);
+      await world.publish(broker, ['later'], { delayMs: 1000 });
+      const all = [...ids, 'later'].sort();
+      for (const enough of [all.length, Number.POSITIVE_INFINITY]) {
+        const seen: string[] = [];
+        const see = ({ properties }: { properties: { correlation_id?: string } }) =>
+          seen.push(String(properties.correlation_id)) >= enough;
+        await broker.lookThrough?.(world.queue(), see, new AbortController().signal);
+        assert.deepEqual(seen.sort(), all);
+      }
+      const consumer = await world.consume(broker);
+      const deliveries = await take(consumer, all.length);
+      assert.deepEqual(idsOf(deliveries).sort(), all);
+      assert.deepEqual(await consumer.ackMany(deliveries), []);
+    },
+  },
 ];

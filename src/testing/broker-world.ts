@@ -63,6 +63,10 @@ export class BrokerWorld {
     return this.#first.publishOnce !== undefined;
   }
 
+  get canLookThrough(): boolean {
+    return this.#first.lookThrough !== undefined;
+  }
+
   /** A new started connection. */
   async open(): Promise<Broker> {
     const broker = this.#fixture.create();

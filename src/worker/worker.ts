@@ -216,9 +216,8 @@ export class Worker {
   async #assemble(): Promise<Omit<Parts, 'lifecycle'>> {
     const { app, hostname, queues } = this;
     const { logger } = app;
-    const { broker, publisher, results } = await firstConnection(app, this.#unwanted.signal);
+    const { broker, publisher, results } = await firstConnection(app, queues, this.#unwanted.signal);
     const { leaseMs } = broker.features;
-    await broker.declareMany(this.queues.map((name) => ({ name })));
     const leases = new LeaseKeeper({
       broker,
       leaseMs,

@@ -11,10 +11,12 @@ import { runMigration } from '../../scripts/migration/run.ts';
 import { sqliteBroker } from '../../src/brokers/sqlite.ts';
 import { sqsBroker } from '../../src/brokers/sqs.ts';
 import type { Broker } from '../../src/contracts/broker.ts';
+import { StoreError } from '../../src/errors.ts';
 import { migrate } from '../../src/migrate/migrate.ts';
 import { namedMessage } from '../../src/testing/message.ts';
 import { startAwsProxy } from '../support/aws-proxy.ts';
 import type { Crash } from '../support/crashing-broker.ts';
+import { override } from '../support/override.ts';
 import { type SqsServer, startSqs } from '../support/sqs-server.ts';
 
 let server: SqsServer;
@@ -121,23 +123,37 @@ test('answers of SQS that are lost on their way double nothing', async () => {
   expect(await drain(to)).toEqual(ids);
 });
 
-test('a look through a queue leaves every message where it was, and sees those that are not due', async () => {
-  const broker = await started(sqsBroker(sqsUrl()));
-  await fill(broker, 30);
-  await broker.publishMany([{ queue: 'celery', message: namedMessage('later'), delayMs: 2000 }]);
-  const seen: string[] = [];
-  const look = () =>
-    broker.lookThrough?.(
-      'celery',
-      ({ properties }) => {
-        seen.push(String(properties.correlation_id));
-        return seen.length === 31;
-      },
-      new AbortController().signal,
-    );
-  await look();
-  expect(new Set(seen).size).toBe(31);
-  expect((await drain(broker)).length).toBe(31);
+test('the one answer of a small batch that is lost doubles nothing', async () => {
+  await using proxy = await startAwsProxy(server.port);
+  const from = await started(sqliteBroker(sqliteUrl()));
+  const ids = await fill(from, 5);
+  const url = `sqs://test:test@127.0.0.1:${proxy.port}//?is_secure=false&create_missing=true&queue_name_prefix=m${runs}-`;
+  const to = await started(sqsBroker(url));
+  proxy.fail('SendMessageBatch', { lose: true }, { times: 1 });
+  expect(await run(from, to)).toMatchObject({ done: true, moved: 5 });
+  expect(proxy.faults).toBe(1);
+  expect(await drain(to)).toEqual(ids);
+});
+
+test('what a FIFO queue refuses stays in the journal with the reason, and a killed move to one must be decided by hand', async () => {
+  const from = await started(sqliteBroker(sqliteUrl()));
+  const ids = await fill(from, 3);
+  const to = await started(sqsBroker(`${sqsUrl()}&fifo=true`));
+  const report = await run(from, to);
+  expect(report).toMatchObject({ done: false, moved: 0 });
+  expect(report.notSent.map(({ trouble }) => trouble).join()).toMatch(/group/i);
+  const grouped = await started(sqsBroker(`${sqsUrl()}&fifo=true&default_group=all`));
+  const renamed = override<Broker>(grouped, { url: to.url });
+  const mute = override<Broker>(renamed, {
+    publishMany: async (batch) => {
+      await grouped.publishMany(batch);
+      return batch.map((_, index) => ({ index, error: new StoreError('no answer') }));
+    },
+  });
+  await expect(run(from, mute)).rejects.toThrow(/FIFO queue, and cannot be looked through.*--resend/);
+  const again = { from, to: renamed, queues: ['celery'], journal: journal(), resend: true };
+  expect(await migrate({ ...again, signal: new AbortController().signal })).toMatchObject({ done: true, moved: 3 });
+  expect(await drain(grouped)).toEqual(ids);
 });
 
 test('lovage migrate from Redis to SQS, killed twice and started again: 0 lost, 0 doubled', async () => {

@@ -15,6 +15,7 @@ export class ShopError extends Error {
 
 export const app = new Lovage('test', {
   broker: process.env.TEST_BROKER ?? 'memory://test',
+  ...(process.env.TEST_BACKEND !== undefined && { backend: process.env.TEST_BACKEND }),
   errors: [ShopError],
   taskMaxDeliveries: Number(process.env.TEST_DELIVERIES ?? 3),
   workerShutdownTimeout: Number(process.env.TEST_GRACE ?? 5),

@@ -136,7 +136,7 @@ async function prepare(session: Session, options: Options, signal: AbortSignal):
     shutdownTimeout,
     softShutdownTimeout,
   });
-  await firstConnection(app, signal);
+  await firstConnection(app, [], signal);
   const facts = await workerFacts(app, worker);
   say(session, app, () => banner(facts, session.appPath), facts, 'starting');
   if (purge) {
