@@ -134,8 +134,8 @@ export class BacklogMonitor {
         if (this.#failures === 1) logger.error(fields, text);
         else logger.debug({ ...fields, failures: this.#failures }, text);
       }
-      // Looks keep their distance, also where one takes long.
-      next = Math.max(next + this.#intervalMs, Date.now());
+      // Looks keep their beat; those that one which took long has missed are left out.
+      next += this.#intervalMs * Math.max(1, Math.ceil((Date.now() - next) / this.#intervalMs));
       await sleep(next - Date.now(), this.#ended.signal);
     }
   }
