@@ -6,7 +6,7 @@ import { lookThrough } from './look-through.ts';
 import { Sender } from './sender.ts';
 import { Taker } from './taker.ts';
 
-const LEASE_MS = 60_000;
+const LEASE_MS = 30_000;
 
 /** How often it is looked whether messages have arrived of which that is not known. */
 const DECIDED_TIMES = 10;
@@ -21,7 +21,7 @@ export interface MigrateOptions {
   readonly journal: string;
   /** Messages that may have arrived are sent once more, without a look whether they have. */
   readonly resend?: boolean;
-  /** How long a received message may take to be taken; what a killed run has in the hand comes back after that. Default 60,000. */
+  /** How long a received message may take to be taken; what a killed run has in the hand comes back after that. Default 30,000. */
   readonly leaseMs?: number;
   /** Ends it after the batch under way. */
   readonly signal: AbortSignal;
@@ -100,8 +100,12 @@ class Migration {
     const { from, to, signal } = this.#options;
     const journal = this.#journal;
     const queues = [...new Set([...this.#options.queues, ...journal.queues()])];
-    await to.declareMany(queues.map((name) => ({ name })));
     const depths = await from.countMany(queues);
+    // Before anything is taken, and each by itself: one that cannot be is told.
+    for (const [i, name] of queues.entries()) {
+      const { ready = 0, delayed = 0, inFlight = 0 } = depths[i] ?? {};
+      if (ready + delayed + inFlight > 0 || journal.queues().includes(name)) await to.declareMany([{ name }]);
+    }
     const before = journal.counts();
     const waiting = depths.reduce((sum, depth) => sum + (depth ? depth.ready + depth.delayed : 0), 0);
     this.#total = waiting + before.held + before.taken + before.sending + before.sent;

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Broker, Consumer, Delivery } from '../contracts/broker.ts';
 import type { ItemFailure } from '../contracts/common.ts';
 import { LeaseLostError } from '../errors.ts';
@@ -64,6 +65,8 @@ export class Taker {
         if (took) await send();
         if (!took && (await this.#isEmpty(queue, ++idle))) return;
         if (took) idle = 0;
+        // Between two files nothing else would let a signal through.
+        await nextTurn();
       }
     } finally {
       // Whoever closes gives back what it holds: what may be back at the source is not ours.

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { sqliteBroker } from '../../src/brokers/sqlite.ts';
@@ -103,6 +103,9 @@ describe('lovage migrate', () => {
     expect(stdout).toMatch(
       /Ended before all was moved; run the same command again\. What is under way is in .*migrate-\w{8}\.db/,
     );
+    // Arguments of tasks stand in it.
+    const [, journal = ''] = /What is under way is in (\S+)/.exec(stdout) ?? [];
+    expect(statSync(journal).mode & 0o077).toBe(0);
     expect((await place.run(['migrate', place.broker, target])).stdout).toContain('Moved 20001 messages');
   });
 

@@ -123,6 +123,23 @@ test('answers of SQS that are lost on their way double nothing', async () => {
   expect(await drain(to)).toEqual(ids);
 });
 
+test('a queue that is not there is told before anything is taken', async () => {
+  const from = await started(sqliteBroker(sqliteUrl()));
+  const ids = await fill(from, 3);
+  await from.publishMany([{ queue: 'mail', message: namedMessage('mail') }]);
+  await from.declareMany([{ name: 'empty' }]);
+  const to = await started(sqsBroker(`${server.url}&queue_name_prefix=m${runs}-`));
+  const creating = await started(sqsBroker(sqsUrl()));
+  await creating.declareMany([{ name: 'celery' }]);
+  const options = { from, to, journal: journal(), signal: new AbortController().signal };
+  await expect(migrate({ ...options, queues: ['celery', 'empty', 'mail'] })).rejects.toThrow(
+    /queue 'mail' .* does not exist: run `lovage setup`/,
+  );
+  expect(await from.countMany(['celery'])).toEqual([{ ready: 3, inFlight: 0, delayed: 0, dead: 0 }]);
+  expect(await migrate({ ...options, queues: ['celery', 'empty'] })).toMatchObject({ done: true, moved: 3 });
+  expect(await drain(creating)).toEqual(ids);
+});
+
 test('the one answer of a small batch that is lost doubles nothing', async () => {
   await using proxy = await startAwsProxy(server.port);
   const from = await started(sqliteBroker(sqliteUrl()));

@@ -7,7 +7,7 @@ import type { SqsPayloads } from './payloads.ts';
 import type { SqsQueues } from './queues.ts';
 
 /** What is looked at is hidden for so long, unless the look takes longer; should it be killed, all comes back then. */
-const LOOK_SECONDS = 120;
+const LOOK_SECONDS = 60;
 /** Requests at once. */
 const AT_ONCE = 8;
 /** SQS has servers that do not hear of each other at once: a queue is empty when it gave nothing so often in a row. */
