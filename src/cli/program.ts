@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { callCommand } from './commands/call.ts';
+import { deployCommand } from './commands/deploy.ts';
 import { dlqCommand } from './commands/dlq.ts';
 import { purgeCommand } from './commands/purge.ts';
 import { queuesCommand } from './commands/queues.ts';
@@ -53,6 +54,7 @@ export function lovageProgram(): Command {
     workerCommand(),
     runOneCommand(),
     reconcileCommand(),
+    deployCommand(),
     callCommand(),
     resultCommand(),
     statusCommand(),

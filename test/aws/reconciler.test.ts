@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ecsReconciler } from '../../src/aws/index.ts';
 import { WorkerLostError } from '../../src/errors.ts';
+import { startDynamodb } from '../support/dynamodb-server.ts';
 import { Yard } from '../support/ecs-yard.ts';
 import { until } from '../support/workplace.ts';
 
@@ -116,6 +117,21 @@ describe('a job whose ECS task ends before it', () => {
     await until(async () => (await handler()).alive === 0);
     expect(await handler()).toEqual({ alive: 0, again: [], failed: [], revoked: [] });
   });
+});
+
+test('jobs are kept in DynamoDB as well as anywhere', async () => {
+  await using dynamodb = await startDynamodb();
+  await using yard = await Yard.open({ lease: 10, backend: await dynamodb.makeTable('jobs') });
+  await yard.queue('jobs');
+  await using _ = yard.poll('jobs', yard.dispatcher());
+  await using events = yard.reconcile();
+  const result = await yard.tasks.work.delay('kept', 500);
+  await running(yard, 'kept');
+  yard.aws.ecs.killTask(latest(yard).arn, 'EssentialContainerExited', 'Essential container in task exited');
+  expect(await result.get({ timeout: 60 })).toBe('kept done');
+  expect(yard.notes()).toEqual(['begin kept 1', 'begin kept 2', 'end kept 2']);
+  await until(async () => (await events.sweep()).alive === 0);
+  expect(yard.thrown).toEqual([]);
 });
 
 test('events that come twice, late, or of other tasks change nothing', async () => {

@@ -87,6 +87,7 @@ describe('the package', () => {
   test('importing it opens nothing, reads no driver, and lets the process end', async () => {
     const script = `
       import 'lovage';
+      import 'lovage/aws';
       import 'lovage/testing';
       const open = process.getActiveResourcesInfo().filter((r) => !/^(TTYWrap|PipeWrap|FSReqPromise|CloseReq)$/.test(r));
       console.log(JSON.stringify(open));`;
