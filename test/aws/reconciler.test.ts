@@ -80,7 +80,26 @@ describe('a job whose ECS task ends before it', () => {
     const result = await yard.tasks.work.delay('unwanted', 60_000);
     await running(yard, 'unwanted');
     await yard.aws.ecs.stopTask(latest(yard), 'UserInitiated', 'stopped by hand');
-    await until(async () => (await result.state) === 'REVOKED', 60_000);
+    await until(async () => (await result.state) === 'REVOKED', 80_000);
+  });
+
+  test('is revoked, too, where the stop is heard of when it has been started again', async () => {
+    await using yard = await Yard.open();
+    await yard.queue('jobs');
+    await using _ = yard.poll('jobs', yard.dispatcher());
+    await using events = yard.reconcile();
+    const result = await yard.tasks.work.delay('again', 60_000);
+    await running(yard, 'again');
+    yard.aws.ecs.killTask(latest(yard).arn, 'SpotInterruption', 'Your Spot Task was interrupted.');
+    await until(() => yard.notes().length === 2, 60_000);
+    await events.handler({
+      source: 'aws.ecs',
+      'detail-type': 'ECS Task State Change',
+      detail: { lastStatus: 'STOPPED', stopCode: 'UserInitiated', startedBy: `lovage/${result.id}/0` },
+    });
+    expect(await result.state).toBe('REVOKED');
+    await until(() => latest(yard).status === 'STOPPED', 80_000);
+    expect(yard.notes()).toEqual(['begin again 1', 'begin again 1']);
   });
 
   test('before it began is started again, and fails when that goes on', async () => {
