@@ -101,11 +101,12 @@ class Reconciler {
     if (task.lastStatus !== 'STOPPED' || id === undefined) return this.#told();
     const jobs = await this.#jobs();
     const job = await jobs.fetch(id);
-    if (!job || job.start !== Number(start)) return this.#told();
+    if (!job || Number(start) > job.start) return this.#told();
     const end = readTaskEnd(task, job.state === 'running');
-    if (job.state !== 'starting' && job.state !== 'running') {
+    const isPresent = Number(start) === job.start && (job.state === 'starting' || job.state === 'running');
+    if (!isPresent) {
       // It has given its message back, as it does when it is told to stop; but this was meant for the job.
-      if (end.kind === 'stopped') await this.#app.revoke(job.taskId);
+      if (end.kind === 'stopped') await this.#app.revoke(job.taskId, { terminate: true });
       return this.#told();
     }
     // The ECS task is gone, and its claim with it: nobody else has this name.

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { autoscaleCommand } from './commands/autoscale.ts';
 import { callCommand } from './commands/call.ts';
+import { deployCommand } from './commands/deploy.ts';
 import { dlqCommand } from './commands/dlq.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { graphCommand } from './commands/graph.ts';
@@ -57,6 +58,7 @@ export function lovageProgram(): Command {
     workerCommand(),
     runOneCommand(),
     reconcileCommand(),
+    deployCommand(),
     callCommand(),
     resultCommand(),
     graphCommand(),

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ecsReconciler } from '../../src/aws/index.ts';
 import { WorkerLostError } from '../../src/errors.ts';
+import { startDynamodb } from '../support/dynamodb-server.ts';
 import { Yard } from '../support/ecs-yard.ts';
 import { until } from '../support/workplace.ts';
 
@@ -79,7 +80,26 @@ describe('a job whose ECS task ends before it', () => {
     const result = await yard.tasks.work.delay('unwanted', 60_000);
     await running(yard, 'unwanted');
     await yard.aws.ecs.stopTask(latest(yard), 'UserInitiated', 'stopped by hand');
-    await until(async () => (await result.state) === 'REVOKED', 60_000);
+    await until(async () => (await result.state) === 'REVOKED', 80_000);
+  });
+
+  test('is revoked, too, where the stop is heard of when it has been started again', async () => {
+    await using yard = await Yard.open();
+    await yard.queue('jobs');
+    await using _ = yard.poll('jobs', yard.dispatcher());
+    await using events = yard.reconcile();
+    const result = await yard.tasks.work.delay('again', 60_000);
+    await running(yard, 'again');
+    yard.aws.ecs.killTask(latest(yard).arn, 'SpotInterruption', 'Your Spot Task was interrupted.');
+    await until(() => yard.notes().length === 2, 60_000);
+    await events.handler({
+      source: 'aws.ecs',
+      'detail-type': 'ECS Task State Change',
+      detail: { lastStatus: 'STOPPED', stopCode: 'UserInitiated', startedBy: `lovage/${result.id}/0` },
+    });
+    expect(await result.state).toBe('REVOKED');
+    await until(() => latest(yard).status === 'STOPPED', 80_000);
+    expect(yard.notes()).toEqual(['begin again 1', 'begin again 1']);
   });
 
   test('before it began is started again, and fails when that goes on', async () => {
@@ -116,6 +136,21 @@ describe('a job whose ECS task ends before it', () => {
     await until(async () => (await handler()).alive === 0);
     expect(await handler()).toEqual({ alive: 0, again: [], failed: [], revoked: [] });
   });
+});
+
+test('jobs are kept in DynamoDB as well as anywhere', async () => {
+  await using dynamodb = await startDynamodb();
+  await using yard = await Yard.open({ lease: 10, backend: await dynamodb.makeTable('jobs') });
+  await yard.queue('jobs');
+  await using _ = yard.poll('jobs', yard.dispatcher());
+  await using events = yard.reconcile();
+  const result = await yard.tasks.work.delay('kept', 500);
+  await running(yard, 'kept');
+  yard.aws.ecs.killTask(latest(yard).arn, 'EssentialContainerExited', 'Essential container in task exited');
+  expect(await result.get({ timeout: 60 })).toBe('kept done');
+  expect(yard.notes()).toEqual(['begin kept 1', 'begin kept 2', 'end kept 2']);
+  await until(async () => (await events.sweep()).alive === 0);
+  expect(yard.thrown).toEqual([]);
 });
 
 test('events that come twice, late, or of other tasks change nothing', async () => {

@@ -26,6 +26,8 @@ export interface YardOptions {
   /** Seconds that a lease lasts. */
   readonly lease?: number;
   readonly bootMs?: number;
+  /** Where results and jobs are kept. Default: a SQLite file. */
+  readonly backend?: string;
 }
 
 export class Yard implements AsyncDisposable {
@@ -46,7 +48,7 @@ export class Yard implements AsyncDisposable {
     return new Yard(await startSqs(), aws, options);
   }
 
-  constructor(sqs: SqsServer, aws: AwsServer, { lease = 30 }: YardOptions) {
+  constructor(sqs: SqsServer, aws: AwsServer, { lease = 30, backend }: YardOptions) {
     this.sqs = sqs;
     this.aws = aws;
     writeFileSync(this.notesFile, '');
@@ -54,7 +56,7 @@ export class Yard implements AsyncDisposable {
     this.client = new SQSClient({ region: 'us-east-1', endpoint: sqs.endpoint, credentials });
     this.env = {
       TEST_BROKER: sqs.url,
-      TEST_BACKEND: `sqlite://${join(this.folder, 'results.db')}`,
+      TEST_BACKEND: backend ?? `sqlite://${join(this.folder, 'results.db')}`,
       TEST_NOTES: this.notesFile,
       TEST_LEASE: String(lease),
     };
