@@ -30,8 +30,6 @@ export const sqsActions = {
       'sqs:ReceiveMessage',
       'sqs:DeleteMessage',
       'sqs:ChangeMessageVisibility',
-      'sqs:StartMessageMoveTask',
-      'sqs:ListMessageMoveTasks',
     ],
   },
   setup: {
