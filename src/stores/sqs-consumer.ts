@@ -14,6 +14,8 @@ import { type Held, SqsSettling, sortHeld } from './sqs-settling.ts';
 
 /** What came and is not taken goes back after this. */
 const KEEP_MS = 1_000;
+/** A call that has got something waits so long for more of what was asked for together with it. */
+const GATHER_MS = 20;
 /** Closing waits so long for requests under way: what they bring goes back. */
 const CLOSE_MS = 1_000;
 
@@ -24,6 +26,8 @@ interface Call {
   readonly asked: Set<Line>;
   /** Its requests that do not wait, and so are waited for. */
   readonly short: Set<Promise<void>>;
+  /** Until then it may go on though something is there. */
+  gatherUntil?: number;
 }
 
 /** What a consumer is made with. */
@@ -62,6 +66,7 @@ export class SqsConsumer implements Consumer {
   /** Nobody will take what comes. */
   #unwanted = false;
   #keeping: NodeJS.Timeout | undefined;
+  #closed: Promise<void> | undefined;
   #changed = Promise.withResolvers<void>();
 
   constructor({ queues, names, payloads, leaseMs, onClose }: SqsConsumerOptions) {
@@ -119,8 +124,12 @@ export class SqsConsumer implements Consumer {
     this.#change();
   }
 
-  async close(): Promise<void> {
-    if (this.#closing.signal.aborted) return;
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
     this.#closing.abort();
     clearTimeout(this.#keeping);
     this.#change();
@@ -143,8 +152,11 @@ export class SqsConsumer implements Consumer {
   async #receive(max: number, waitMs: number, signal: AbortSignal): Promise<Delivery[]> {
     const call: Call = { deadline: performance.now() + waitMs, asked: new Set(), short: new Set() };
     while (max > 0 && this.#lines.all.length > 0 && !signal.aborted && !this.#closing.signal.aborted) {
-      const got = this.#hand(max);
-      if (got.length > 0) return got;
+      const there = this.#lines.all.reduce((sum, { buffer }) => sum + buffer.length, 0);
+      if (there > 0) {
+        if (there < max && (await this.#gather(call, signal))) continue;
+        return this.#hand(max);
+      }
       const error = this.#lines.takeError();
       if (error) throw error;
       const leftMs = call.deadline - performance.now();
@@ -153,6 +165,15 @@ export class SqsConsumer implements Consumer {
       await this.#wait(call.short.size > 0 ? Number.POSITIVE_INFINITY : leftMs, signal);
     }
     return [];
+  }
+
+  /** More is on its way, of requests that were made together: for a moment it is waited for. False when that is over. */
+  async #gather(call: Call, signal: AbortSignal): Promise<boolean> {
+    call.gatherUntil ??= performance.now() + GATHER_MS;
+    const leftMs = call.gatherUntil - performance.now();
+    if (leftMs <= 0 || this.#lines.expectedSoon === 0) return false;
+    await this.#wait(leftMs, signal);
+    return true;
   }
 
   /** Waits for anything to happen: an answer, a change of queues, the time of a queue that pauses, the end of the call. */

@@ -71,6 +71,11 @@ export class Line {
     return this.#isEmpty ? 0 : [...this.polls.values()].reduce((sum, count) => sum + count, 0);
   }
 
+  /** The same, where the last answer was full: so these will be, too, and at once. */
+  get expectedSoon(): number {
+    return this.#isDeep ? this.expected : 0;
+  }
+
   answered(count: number, asked: number, waitedMs: number, pause: Pause): void {
     this.#failures = 0;
     this.error = undefined;

@@ -20,6 +20,11 @@ export class Lines {
     return this.#all.reduce((sum, { expected }) => sum + expected, 0);
   }
 
+  /** The same, of queues that are full. */
+  get expectedSoon(): number {
+    return this.#all.reduce((sum, { expectedSoon }) => sum + expectedSoon, 0);
+  }
+
   /** Takes other queues. Returns the lines that are ours no more. */
   change(names: readonly string[]): Line[] {
     const before = new Map(this.#all.map((line) => [line.at, line]));

@@ -56,7 +56,12 @@ export class SqsQueues {
   /** The same, or `undefined` where there is none yet: looking creates nothing. */
   async deadIfAny(name: string): Promise<SqsQueue | undefined> {
     try {
-      return await kept(this.#dead, name, () => this.#findDead(name, false));
+      const known = this.#dead.get(name);
+      if (known) return await known;
+      const found = await this.#findDead(name, false);
+      // Not while it is looked for: whoever would create it must not find that nobody has.
+      this.#dead.set(name, Promise.resolve(found));
+      return found;
     } catch (error) {
       if (isMissing(error)) return undefined;
       throw error;
