@@ -342,10 +342,13 @@ export class Replaced extends LovageError {
   override readonly code = 'REPLACED';
   /** Celery's six-key map of it. */
   readonly signature: SignatureMap;
+  /** Put in front of its own arguments. */
+  readonly args: readonly unknown[];
 
-  constructor(signature: SignatureMap) {
+  constructor(signature: SignatureMap, args: readonly unknown[] = []) {
     super(`replaced by ${signature.task}`);
     this.signature = signature;
+    this.args = args;
   }
 }
 

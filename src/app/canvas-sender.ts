@@ -9,7 +9,7 @@ import { toTuple } from '../wire/result-tuple.ts';
 import type { WireSignature } from '../wire/task-message.ts';
 import type { LovageApp } from './app.ts';
 import { currentRunning } from './current-task.ts';
-import { beginJoins, launch } from './launch.ts';
+import { begin, launch } from './launch.ts';
 import { resultHandle } from './result-handle.ts';
 import type { CallOptions, Sendable } from './task-options.ts';
 
@@ -24,8 +24,7 @@ export async function sendCanvas(
   await checkChords(app, frozen);
   const all = launch(app, frozen, { args, ids: newId });
   const { publisher, results } = await app.connections();
-  await beginJoins(results, all);
-  await publisher.publishMany(all.messages, { retry, retryPolicy, signal });
+  await publisher.publishMany(await begin(app, results, all), { retry, retryPolicy, signal });
   currentRunning()?.children.push(...all.launched.map(toTuple));
   const ignored = new Set(all.messages.flatMap(({ message }) => (message.ignoreResult ? [message.id] : [])));
   const node = nodeOf(frozen);

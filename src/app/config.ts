@@ -189,6 +189,11 @@ export const configTable = {
     celery: ['task_store_errors_even_if_ignored', 'CELERY_STORE_ERRORS_EVEN_IF_IGNORED'],
     doc: 'Store failures of tasks whose results are ignored.',
   }),
+  canvasStorage: option({
+    kind: kinds.oneOf('message', 'backend'),
+    default: 'message',
+    doc: "Where the later parts of chains and the bodies of chords wait: in the messages, as in Celery, or once in the result backend, which keeps messages small. All workers that run them should be Lovage's. [More](canvas.md#the-size-of-messages)",
+  }),
   taskAllowErrorCbOnChordHeader: option({
     kind: kinds.flag,
     default: false,

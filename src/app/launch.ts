@@ -5,6 +5,7 @@ import { isMap, signatureIn, signaturesIn, textIn, withOptions } from '../canvas
 import { ConfigError } from '../errors.ts';
 import type { TaskMessage, WireSignature } from '../wire/task-message.ts';
 import type { LovageApp } from './app.ts';
+import { keepLater } from './later.ts';
 import type { Prepared } from './prepare.ts';
 import type { Results } from './results.ts';
 
@@ -75,14 +76,13 @@ export function routeOf(
 }
 
 /**
- * Tells the store how large the joins of a launch are, and which shape their results have.
+ * Tells the store how large the joins of a launch are, and which shape their results have; with `canvasStorage: 'backend'`
+ * it keeps what follows there. Gives the messages to send.
  * @throws ConfigError without a result backend that can count
  */
-export async function beginJoins(
-  results: Results,
-  { joins, messages }: Pick<Launch, 'joins' | 'messages'>,
-): Promise<void> {
-  if (joins.length === 0) return;
+export async function begin(app: LovageApp, results: Results, all: Launch): Promise<readonly Prepared[]> {
+  const { joins, messages } = all;
+  if (!needsBegin(app, all)) return messages;
   const { joins: store, name } = results.required();
   if (!store) throw new ConfigError(`chords need a result backend that can count their members; ${name} cannot`);
   // Counted from the last member's start: until then none of what is kept may vanish.
@@ -94,4 +94,11 @@ export async function beginJoins(
       await store.setSize(id, size, ttlMs);
     }),
   );
+  return app.config.canvasStorage === 'backend' ? keepLater(results, messages, ttlMs) : messages;
+}
+
+/** Whether anything is to be told before the messages are sent. */
+export function needsBegin(app: LovageApp, { joins, messages }: Launch): boolean {
+  if (joins.length > 0) return true;
+  return app.config.canvasStorage === 'backend' && messages.some(({ message }) => message.chain?.length);
 }

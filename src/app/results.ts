@@ -3,9 +3,10 @@ import { ConfigError, TimeoutError } from '../errors.ts';
 import { Batcher } from '../util/batcher.ts';
 import { checkOptions, kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
 import { maxTimerMs } from '../util/sleep.ts';
+import { decodeDocument, encodeDocument } from '../wire/document.ts';
 import { decodeResult, encodeResult } from '../wire/result.ts';
 import { decodeSavedGroup, encodeSavedGroup, type ResultNode } from '../wire/result-tuple.ts';
-import type { ResultMeta } from '../wire/task-message.ts';
+import type { ResultMeta, WireSignature } from '../wire/task-message.ts';
 import type { Config } from './config.ts';
 
 const waitOptionTable = {
@@ -79,6 +80,23 @@ export class Results {
     const record = { taskId: savedGroupKey(group.id), state: 'GROUP', document };
     const [failure] = await this.required().storeMany([record], this.ttlMs);
     if (failure) throw failure.error;
+  }
+
+  /** Keeps signatures under keys that no task has. */
+  async keepSignatures(kept: ReadonlyMap<string, WireSignature>, ttlMs = this.ttlMs): Promise<void> {
+    const { resultSerializer, jsonTags } = this.#config;
+    const records = [...kept].map(([taskId, one]) => ({
+      taskId,
+      state: 'CANVAS',
+      document: encodeDocument(one, resultSerializer, jsonTags),
+    }));
+    const [failure] = await this.required().storeMany(records, ttlMs);
+    if (failure) throw failure.error;
+  }
+
+  async fetchSignature(key: string): Promise<unknown> {
+    const [record] = await this.required().fetchMany([key]);
+    return record && decodeDocument(record.document, this.#config.resultSerializer);
   }
 
   /** A saved group, with all that it has. */

@@ -83,7 +83,7 @@ function freezeGroup(signature: WireSignature, ids: IdSource): WireSignature {
   // A group that ends a member of a chord: its own members are that chord's, also where Python sends them.
   const place = options.chord ? { chord: options.chord, group_id: options.group_id } : {};
   const tasks = unrolled(signature).map((member, i) =>
-    withOptions(freeze(withOptions(member, place), ids), { group_index: member.options.group_index ?? i }),
+    freeze(withOptions(member, { ...place, group_index: member.options.group_index ?? i }), ids),
   );
   return { ...signature, kwargs: { ...signature.kwargs, tasks }, options: { ...options, task_id: id } };
 }
@@ -101,7 +101,7 @@ function freezeChord(signature: WireSignature, ids: IdSource): WireSignature {
       link,
       link_error,
       chord,
-      group_id: group_id ?? body.options.group_id ?? groupId,
+      group_id: group_id ?? groupIdOf(body) ?? groupId,
       group_index,
       chain: chain ?? undefined,
       root_id: rest.root_id,
@@ -116,6 +116,22 @@ function freezeChord(signature: WireSignature, ids: IdSource): WireSignature {
     // Where a step before it fails, Python stores that under this id: it is the one that is waited for.
     options: { ...rest, task_id: resultId(frozen) },
   };
+}
+
+/** The group to which a part belongs: what a whole was given of it has gone to the part that ends it. */
+function groupIdOf(signature: WireSignature): string | undefined {
+  const own = textIn(signature.options, 'group_id');
+  if (own !== undefined) return own;
+  switch (kindOf(signature)) {
+    case 'chain': {
+      const last = tasksOf(signature).at(-1);
+      return last && groupIdOf(last);
+    }
+    case 'chord':
+      return groupIdOf(bodyOf(signature));
+    default:
+      return undefined;
+  }
 }
 
 /** The id under which the result of a frozen signature is found; of a group, the group's. */

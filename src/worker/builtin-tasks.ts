@@ -1,11 +1,12 @@
 import type { LovageApp } from '../app/app.ts';
 import { currentTask, type TaskContext } from '../app/current-task.ts';
+import { laterTask, lookUpLater } from '../app/later.ts';
 import { makeDefinition, type TaskDefinition, type TaskFunction } from '../app/task.ts';
 import type { TaskOptions } from '../app/task-options.ts';
 import { signatureFromWire } from '../canvas/from-wire.ts';
 import { chordOf, groupOf, isMap, taskOf, withOptions } from '../canvas/wire-tree.ts';
 import { isFinished } from '../contracts/backend.ts';
-import { ArgumentsError, NotRegisteredError, NotSupportedError } from '../errors.ts';
+import { ArgumentsError, NotRegisteredError, NotSupportedError, Replaced } from '../errors.ts';
 import { fromTuple, type ResultTuple, taskIdsOf, toTuple } from '../wire/result-tuple.ts';
 import { readSignature } from '../wire/task-fields.ts';
 import type { WireSignature } from '../wire/task-message.ts';
@@ -13,7 +14,9 @@ import { Chords } from './chords.ts';
 
 /** A task that a worker has: one of the application, or one of those that each worker of Celery has (wire SPEC 7.8). */
 export function definitionOf(app: LovageApp, name: string): TaskDefinition | undefined {
-  return app.tasks.get(name) ?? (name.startsWith('celery.') ? builtinsOf(app).get(name) : undefined);
+  return (
+    app.tasks.get(name) ?? (name.startsWith('celery.') || name === laterTask ? builtinsOf(app).get(name) : undefined)
+  );
 }
 
 const byApp = new WeakMap<LovageApp, ReadonlyMap<string, TaskDefinition>>();
@@ -77,6 +80,14 @@ function builtinTasks(app: LovageApp): TaskDefinition[] {
         unlock(app, self, ...args),
       { bind: true, ignoreResult: true, maxRetries: null },
     ),
+    {
+      // What Python sends in place of what is kept in the result backend: it is looked up here, and runs with the same id.
+      ...make(laterTask, [], async (key: string, args: readonly unknown[]) => {
+        const found = await lookUpLater(await app.results(), taskOf(laterTask, { key }));
+        throw new Replaced(found, args);
+      }),
+      bind: (args, { key }) => [key, args],
+    },
     // Results go by themselves when their time is over, in every result backend.
     make('celery.backend_cleanup', [], () => null),
   ];

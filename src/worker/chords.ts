@@ -1,5 +1,6 @@
 import type { LovageApp } from '../app/app.ts';
-import { type Ancestor, beginJoins, launch } from '../app/launch.ts';
+import { lookUpAll, lookUpLater } from '../app/later.ts';
+import { type Ancestor, begin, launch } from '../app/launch.ts';
 import type { Publisher } from '../app/publisher.ts';
 import type { Results } from '../app/results.ts';
 import { collectHeader, type MemberEnd } from '../canvas/chord.ts';
@@ -93,7 +94,8 @@ export class Chords {
 
   /** Sends the body with the results, or fails it where a member has. */
   async complete(completion: Completion): Promise<void> {
-    const { joinId, body, message, members } = completion;
+    const { joinId, message, members } = completion;
+    const body = await lookUpLater(this.#results, completion.body);
     const collects = isCollecting(body);
     const failed = collects ? undefined : members.find(({ state }) => state !== 'SUCCESS');
     if (failed) {
@@ -107,14 +109,13 @@ export class Chords {
       ids: derivedIds(joinId, 'body'),
       ancestor: before(body, message),
     });
-    await beginJoins(this.#results, all);
-    await this.#publisher.publishMany(all.messages, { retry: false });
+    await this.#publisher.publishMany(await begin(this.#app, this.#results, all), { retry: false });
   }
 
   /** Ends all of a body that will not run: its tasks fail, its errbacks are told, chords that wait for it are told, too. */
   async fail({ joinId, body, message }: Omit<Completion, 'members'>, error: ChordError): Promise<void> {
     const ids = derivedIds(joinId, 'body');
-    const frozen = freeze(body, ids);
+    const frozen = freeze(await lookUpAll(this.#results, body), ids);
     const { taskIds, members } = abandoned(frozen, ids);
     const records = taskIds.map((taskId) =>
       this.#results.encode({

@@ -137,7 +137,7 @@ export class Executor {
     const { run, definition, context, children, signal } = begun;
     if (error instanceof Retry) return retryOutcome(error, begun);
     if (error instanceof Snooze) return { kind: 'retry', error, dueAt: error.dueAt, children, snoozed: true };
-    if (error instanceof Replaced) return { kind: 'replace', signature: error.signature };
+    if (error instanceof Replaced) return { kind: 'replace', signature: error.signature, args: error.args };
     if (error instanceof Ignore) return { kind: 'ignore' };
     if (error instanceof Reject) return { kind: 'reject', reason: error.message, requeue: error.requeue };
     const stopped =

@@ -3,7 +3,7 @@ import { combinedLaunch, type Launch, launch } from '../app/launch.ts';
 import { orderingKey, origin, type Prepared } from '../app/prepare.ts';
 import { type Abandoned, abandoned } from '../canvas/expand.ts';
 import { freeze, type IdSource } from '../canvas/freeze.ts';
-import { chainOf, chordOf, groupOf, kindOf, taskOf, withOptions } from '../canvas/wire-tree.ts';
+import { chainOf, chordOf, groupOf, kindOf, signaturesIn, taskOf, withOptions } from '../canvas/wire-tree.ts';
 import { derivedId } from '../util/ids.ts';
 import type { TaskMessage, WireSignature } from '../wire/task-message.ts';
 import type { RetryChanges } from './outcome.ts';
@@ -24,7 +24,9 @@ export function afterSuccess(app: LovageApp, message: TaskMessage, value: unknow
   const launches = linked(message.link ?? []).map((link, i) => send(link, derivedIds(message.id, 'link', String(i))));
   const next = message.chain?.at(-1);
   if (next) {
-    const step = withOptions(next, { chain: message.chain?.slice(0, -1) });
+    // A step that was kept in the result backend has those after it with it.
+    const rest = [...(message.chain?.slice(0, -1) ?? []), ...signaturesIn(next.options, 'chain')];
+    const step = withOptions(next, { chain: rest });
     launches.push(send(step, derivedIds(message.id, 'chain', String(message.chain?.length))));
   }
   return combinedLaunch(launches);
@@ -45,7 +47,11 @@ export function abandonedSteps({ id, chain }: TaskMessage): Abandoned {
 }
 
 /** What a task that has itself replaced sends in its place: with its id, and all that was to follow it (wire SPEC 7.10). */
-export function replacement(app: LovageApp, message: TaskMessage, signature: WireSignature): Launch {
+export function replacement(
+  app: LovageApp,
+  message: TaskMessage,
+  { signature, args }: { readonly signature: WireSignature; readonly args: readonly unknown[] },
+): Launch {
   const isGroup = kindOf(signature) === 'group';
   const whole = isGroup ? chordOf(signature, taskOf('celery.accumulate', { index: 0 })) : signature;
   const { id, link, linkError, chain, chord, groupId, groupIndex } = message;
@@ -60,7 +66,7 @@ export function replacement(app: LovageApp, message: TaskMessage, signature: Wir
     replaced_task_nesting: message.replacedTaskNesting + 1,
   });
   const ids = derivedIds(id, 'replace', String(message.replacedTaskNesting));
-  return launch(app, inPlace, { args: [], ids, ancestor: message });
+  return launch(app, inPlace, { args, ids, ancestor: message });
 }
 
 /** When a task runs again, and what is different then. */

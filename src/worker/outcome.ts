@@ -57,7 +57,7 @@ export type Outcome =
       readonly replayed?: boolean;
     }
   /** The task sends another signature in its place, with its id; nothing is stored, the message is acked. */
-  | ({ readonly kind: 'replace'; readonly signature: WireSignature } & Forgetting)
+  | ({ readonly kind: 'replace'; readonly signature: WireSignature; readonly args: readonly unknown[] } & Forgetting)
   /** Nothing is stored, the message is acked. */
   | ({ readonly kind: 'ignore' } & Forgetting)
   /** Nothing is stored, the message goes to the dead letters or back to its queue. */

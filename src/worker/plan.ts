@@ -137,7 +137,7 @@ export class Planner {
         return { ...nothing, ...this.#revoked(held, outcome.reason), disposition: ack };
       case 'replace':
         return held.message
-          ? { ...nothing, after: replacement(this.#app, held.message, outcome.signature), disposition: ack }
+          ? { ...nothing, after: replacement(this.#app, held.message, outcome), disposition: ack }
           : { ...nothing, disposition: ack };
       case 'ignore':
         return { ...nothing, disposition: ack };

@@ -1,5 +1,6 @@
 import type { LovageApp } from '../app/app.ts';
-import { beginJoins, type Launch } from '../app/launch.ts';
+import { isLater, lookUpChain, lookUpLater } from '../app/later.ts';
+import { begin, type Launch, needsBegin } from '../app/launch.ts';
 import type { Prepared } from '../app/prepare.ts';
 import type { Publisher } from '../app/publisher.ts';
 import type { Results } from '../app/results.ts';
@@ -38,6 +39,9 @@ interface Lost {
   readonly error: Error;
   readonly mayBeDone: boolean;
 }
+
+/** Outcomes after which the rest of a chain does not run. */
+const endings: ReadonlySet<string> = new Set(['failure', 'dead', 'revoked', 'reject']);
 
 /** Settlements joined into one pass. */
 const maxBatch = 500;
@@ -121,6 +125,7 @@ export class Settler {
     const send = (items: readonly Prepared[]) => publisher.tryMany(items, { retry: false });
     const store = async (items: readonly ResultRecord[]) => backend?.storeMany(items, results.ttlMs) ?? [];
     const stuck = new Map<Plan, Error>();
+    const ready = new Map<Launch, readonly Prepared[]>();
     const step = async <T>(
       what: string,
       plans: readonly Plan[],
@@ -133,7 +138,10 @@ export class Settler {
       for (const [{ plan }, { error }] of lost) stuck.set(plan, error);
       return lost.size === 0 ? plans : plans.filter((plan) => !stuck.has(plan));
     };
-    let plans: readonly Plan[] = settlements.map((settlement) => this.#planner.plan(settlement));
+    const looksUp = settlements.some(({ held }) => held.message?.chain?.some(isLater));
+    let plans: readonly Plan[] = looksUp
+      ? await Promise.all(settlements.map((settlement) => this.#planWithChain(settlement)))
+      : settlements.map((settlement) => this.#planner.plan(settlement));
     plans = await step(
       'claim',
       plans,
@@ -151,10 +159,10 @@ export class Settler {
     plans = await step(
       'begin',
       plans,
-      (plan) => (plan.after?.joins.length ? [plan.after] : []),
-      (some) => this.#begin(some),
+      ({ after }) => (after && needsBegin(this.#parts.app, after) ? [after] : []),
+      (some) => this.#begin(some, ready),
     );
-    plans = await step('send', plans, (plan) => plan.after?.messages ?? [], send);
+    plans = await step('send', plans, ({ after }) => (after && ready.get(after)) ?? after?.messages ?? [], send);
     for (const { errbacks } of plans) if (errbacks?.length) await callErrbacks(this.#parts.app, errbacks);
     plans = await step(
       'claim',
@@ -169,9 +177,32 @@ export class Settler {
     return [];
   }
 
+  /** Works a settlement out, with what follows its task looked up where it is kept in the result backend. */
+  async #planWithChain(settlement: Settlement): Promise<Plan> {
+    const { held, outcome } = settlement;
+    const { message } = held;
+    const next = message?.chain?.at(-1);
+    const isOver = outcome.kind === 'success' || endings.has(outcome.kind);
+    if (!message || !next || !isOver || !message.chain?.some(isLater)) return this.#planner.plan(settlement);
+    const { results } = this.#parts;
+    try {
+      // All of it, if it will not run: each of its tasks has to end.
+      const chain =
+        outcome.kind === 'success'
+          ? [...message.chain.slice(0, -1), await lookUpLater(results, next)]
+          : await lookUpChain(results, message.chain);
+      const plan = this.#planner.plan({ held: { ...held, message: { ...message, chain } }, outcome });
+      return { ...plan, held };
+    } catch (error) {
+      if (isPassing(error as Error)) return this.#planner.stuck(held, error as Error, true);
+      return this.#planner.plan({ held, outcome: { kind: 'failure', error, children: [] } });
+    }
+  }
+
   /** Tells the store of chords that are about to be sent. */
-  async #begin(launches: readonly Launch[]): Promise<ItemFailure[]> {
-    const ends = await Promise.allSettled(launches.map((one) => beginJoins(this.#parts.results, one)));
+  async #begin(launches: readonly Launch[], ready: Map<Launch, readonly Prepared[]>): Promise<ItemFailure[]> {
+    const { app, results } = this.#parts;
+    const ends = await Promise.allSettled(launches.map(async (one) => ready.set(one, await begin(app, results, one))));
     return ends.flatMap((end, index) => (end.status === 'rejected' ? [{ index, error: end.reason as Error }] : []));
   }
 

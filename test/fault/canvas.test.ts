@@ -9,89 +9,13 @@ import { DatabaseSync } from 'node:sqlite';
 import { Redis } from 'ioredis';
 import { describe, expect, test } from 'vitest';
 import { freeze } from '../../src/canvas/freeze.ts';
-import { bodyOf, chainOf, chordOf, groupOf, headerOf, kindOf, tasksOf } from '../../src/canvas/wire-tree.ts';
 import { type AsyncResult, type GroupResult, type Lovage, RemoteTaskError } from '../../src/index.ts';
 import { newId } from '../../src/util/ids.ts';
 import type { WireSignature } from '../../src/wire/task-message.ts';
-import { makeCanvasApp, type NodeSpec, sumOf } from '../support/canvas-worker.ts';
+import { grow, model, random, taskIds } from '../support/canvas-growth.ts';
+import { makeCanvasApp } from '../support/canvas-worker.ts';
 import { startRedis } from '../support/redis-server.ts';
 import { kill, until } from '../support/workplace.ts';
-
-/** Numbers that a seed fixes (mulberry32). */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
-
-/** A workflow of up to `budget` tasks. */
-function grow(next: () => number, budget: number): WireSignature {
-  const fails = next() < 0.5 ? 0.05 : 0;
-  let left = budget;
-  let n = 0;
-  const task = (): WireSignature => {
-    left -= 1;
-    const at = next();
-    const kind = at < fails ? 'fail' : at < 0.13 ? 'retry' : at < 0.15 ? 'die' : at < 0.2 ? 'replace' : 'plain';
-    const spec: NodeSpec = { n: n++, kind };
-    return { task: 'g.work', args: [spec], kwargs: {}, options: {}, subtask_type: null, immutable: false };
-  };
-  const several = (depth: number) => {
-    const all = [node(depth + 1)];
-    while (left > 0 && next() < 0.65) all.push(node(depth + 1));
-    return all;
-  };
-  const node = (depth: number): WireSignature => {
-    const at = next();
-    if (left <= 1 || depth > 4 || at < 0.35) return task();
-    if (at < 0.65) return chainOf([...several(depth), ...(left > 0 ? [task()] : [])]);
-    if (at < 0.8) return groupOf(several(depth));
-    return chordOf(several(depth), left > 0 && next() < 0.3 ? node(depth + 1) : task());
-  };
-  return chordOf(several(0), task());
-}
-
-/** What is to come of a workflow; `undefined` where something of it fails. */
-function model(signature: WireSignature, inputs: readonly unknown[]): unknown {
-  switch (kindOf(signature)) {
-    case 'task': {
-      const { n, kind } = signature.args[0] as NodeSpec;
-      return kind === 'fail' ? undefined : sumOf(n, inputs);
-    }
-    case 'chain':
-      return tasksOf(signature).reduce<{ value: unknown; given: readonly unknown[] }>(
-        ({ value, given }, step, i) => {
-          if (i > 0 && value === undefined) return { value, given };
-          const result = model(step, i === 0 ? given : [value]);
-          return { value: result, given };
-        },
-        { value: undefined, given: inputs },
-      ).value;
-    case 'group': {
-      const values = tasksOf(signature).map((member) => model(member, inputs));
-      return values.includes(undefined) ? undefined : values;
-    }
-    case 'chord': {
-      const values = tasksOf(headerOf(signature)).map((member) => model(member, inputs));
-      return values.includes(undefined) ? undefined : model(bodyOf(signature), [values]);
-    }
-  }
-}
-
-function taskIds(signature: WireSignature): string[] {
-  switch (kindOf(signature)) {
-    case 'task':
-      return [String(signature.options.task_id)];
-    case 'chord':
-      return [headerOf(signature), bodyOf(signature)].flatMap(taskIds);
-    default:
-      return tasksOf(signature).flatMap(taskIds);
-  }
-}
 
 class Place implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), 'lovage-graphs-'));
@@ -100,9 +24,12 @@ class Place implements AsyncDisposable {
   readonly #workers: ChildProcess[] = [];
   #over = false;
 
-  constructor(broker: (folder: string) => string) {
+  readonly #storage: 'message' | 'backend';
+
+  constructor(storage: 'message' | 'backend', broker: (folder: string) => string) {
+    this.#storage = storage;
     this.broker = broker(this.folder);
-    this.app = makeCanvasApp(this.broker);
+    this.app = makeCanvasApp(this.broker, storage);
   }
 
   /** Keeps so many workers going: who dies is replaced. */
@@ -112,7 +39,13 @@ class Place implements AsyncDisposable {
 
   async #hire(): Promise<void> {
     const child = spawn(process.execPath, [join(import.meta.dirname, '..', 'support', 'canvas-worker.ts')], {
-      env: { ...process.env, TEST_BROKER: this.broker, TEST_FOLDER: this.folder, TEST_WORKER_RUNS: '1' },
+      env: {
+        ...process.env,
+        TEST_BROKER: this.broker,
+        TEST_FOLDER: this.folder,
+        TEST_STORAGE: this.#storage,
+        TEST_WORKER_RUNS: '1',
+      },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     this.#workers.push(child);
@@ -144,7 +77,7 @@ class Place implements AsyncDisposable {
   }
 }
 
-const graphs = Number(process.env.TEST_GRAPHS ?? 10);
+const graphs = Number(process.env.TEST_GRAPHS ?? 6);
 const firstSeed = Number(process.env.TEST_SEED ?? 1);
 
 /** Sends random workflows, kills workers meanwhile, and checks what has come of each. */
@@ -183,9 +116,9 @@ async function ordeal(place: Place): Promise<void> {
   expect(new Set(place.runs)).toEqual(new Set(succeeded));
 }
 
-describe('of random workflows', () => {
+describe.each(['message', 'backend'] as const)("of random workflows with canvasStorage '%s'", (storage) => {
   test('every node ends, with the right results, and no join is left, on sqlite', { timeout: 180_000 }, async () => {
-    await using place = new Place((folder) => `sqlite://${join(folder, 'graphs.db')}?visibilityTimeout=1`);
+    await using place = new Place(storage, (folder) => `sqlite://${join(folder, 'graphs.db')}?visibilityTimeout=1`);
     await ordeal(place);
     const db = new DatabaseSync(join(place.folder, 'graphs.db'), { readOnly: true });
     await until(() => db.prepare('SELECT count(*) AS n FROM joins WHERE taken = 0').get()?.n === 0);
@@ -195,7 +128,7 @@ describe('of random workflows', () => {
 
   test('every node ends, with the right results, and no join is left, on redis', { timeout: 180_000 }, async () => {
     await using redis = await startRedis();
-    await using place = new Place(() => redis.url);
+    await using place = new Place(storage, () => redis.url);
     await ordeal(place);
     const store = new Redis(redis.url);
     const left = async () => (await store.keys('celery-taskset-meta-*')).filter((key) => /\.[jst]$/.test(key));

@@ -10,7 +10,7 @@ export interface NodeSpec {
   readonly kind: 'plain' | 'fail' | 'retry' | 'die' | 'replace';
 }
 
-const { TEST_BROKER: broker = '', TEST_FOLDER: folder = '' } = process.env;
+const { TEST_BROKER: broker = '', TEST_FOLDER: folder = '', TEST_STORAGE: storage } = process.env;
 
 /** True the first time it is asked for a name, over all processes. */
 function first(name: string): boolean {
@@ -20,21 +20,22 @@ function first(name: string): boolean {
   return true;
 }
 
-export function makeCanvasApp(url: string): Lovage {
+export function makeCanvasApp(url: string, canvasStorage: 'message' | 'backend'): Lovage {
   const app = new Lovage('graphs', {
     broker: url,
     taskMaxDeliveries: 50,
+    canvasStorage,
     logger: { debug() {}, info() {}, warn() {}, error() {} },
     ...(url.startsWith('redis') && { brokerTransportOptions: { leaseTimeout: 1 } }),
   });
   const work = app.task('g.work', { bind: true, maxRetries: 3 }, (self, ...args: unknown[]): number => {
     const { n, kind } = args.at(-1) as NodeSpec;
     const { id, retries } = self.request;
-    if (kind === 'die' && first(`died-${id}`)) process.kill(process.pid, 'SIGKILL');
+    if (kind === 'die' && process.env.TEST_WORKER_RUNS && first(`died-${id}`)) process.kill(process.pid, 'SIGKILL');
     if (kind === 'retry' && retries === 0) throw self.retry({ countdown: 0.01 });
     if (kind === 'fail') throw new RangeError(`node ${n}`);
     if (kind === 'replace') self.replace(work.s(...args.slice(0, -1), { n, kind: 'plain' }) as never);
-    appendFileSync(join(folder, 'runs'), `${id}\n`);
+    if (folder !== '') appendFileSync(join(folder, 'runs'), `${id}\n`);
     return sumOf(n, args.slice(0, -1));
   });
   return app;
@@ -47,7 +48,7 @@ export function sumOf(n: number, inputs: readonly unknown[]): number {
 }
 
 if (process.env.TEST_WORKER_RUNS) {
-  const worker = new Worker(makeCanvasApp(broker), { concurrency: 4 });
+  const worker = new Worker(makeCanvasApp(broker, storage === 'backend' ? 'backend' : 'message'), { concurrency: 4 });
   await worker.start();
   console.log('ready');
 }
