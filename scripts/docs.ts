@@ -5,7 +5,7 @@ import { configTable, environmentNames } from '../src/app/config.ts';
 import { retryOptionTable } from '../src/app/retry-options.ts';
 import { callOptionTable, taskOptionTable } from '../src/app/task-options.ts';
 import type { OptionTable } from '../src/util/options.ts';
-import { workerOptionTable } from '../src/worker/worker.ts';
+import { workerOptionTable } from '../src/worker/setup.ts';
 
 /** The text of docs/config.md. */
 export function configDocs(): string {

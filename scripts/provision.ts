@@ -24,6 +24,12 @@ const celery: Need = {
   packages: ['python3-celery', 'python3-redis', 'python3-msgpack', 'python3-yaml'],
 };
 
+const boto3: Need = {
+  name: "Python's boto3",
+  check: ['/usr/bin/python3', '-c', 'import boto3'],
+  packages: ['python3-boto3'],
+};
+
 const celeryOnSqs: Need = {
   name: "Python's clients of SQS",
   check: ['/usr/bin/python3', '-c', 'import boto3, pycurl'],
@@ -44,12 +50,17 @@ export const lanes: readonly Lane[] = [
     files: [
       'test/**/redis*.test.ts',
       'test/**/redis/**',
-      'test/app/{checkpoints,limits,revoke}.test.ts',
-      'test/cli/worker-signals.test.ts',
+      'test/app/{checkpoints,lanes,limits,namesakes,revoke}.test.ts',
+      'test/cli/{redis-doctor,worker-signals}.test.ts',
       'test/examples/heroku.test.ts',
-      'test/fault/{once,reconnect}.test.ts',
+      'test/fault/{canvas,migrate,migrate-sqs,once,reconnect}.test.ts',
     ],
     needs: [redis],
+  },
+  {
+    name: 'interop on DynamoDB and S3',
+    files: ['test/interop/{dynamodb,s3}*.test.ts'],
+    needs: [redis, celery, boto3],
   },
   { name: 'interop', files: ['test/interop/**', 'test/fault/redis-ordeal.test.ts'], needs: [redis, celery] },
   { name: 'interop on SQS', files: ['test/interop/sqs*.test.ts'], needs: [redis, celery, celeryOnSqs] },

@@ -105,6 +105,11 @@ export class LeaseLostError extends LovageError {
   override readonly code = 'LEASE_LOST';
 }
 
+/** Messages cannot be moved on before somebody decides or stops something. Those under way are in the journal. */
+export class MigrationError extends LovageError {
+  override readonly code = 'MIGRATION';
+}
+
 /** A worker received nothing although messages waited and it had free slots; it stopped, so as to be started again. */
 export class WorkerStuckError extends LovageError {
   override readonly code = 'WORKER_STUCK';
@@ -319,6 +324,29 @@ export class Snooze extends LovageError {
 /** End this run without storing a result. */
 export class Ignore extends LovageError {
   override readonly code = 'IGNORE';
+}
+
+/** A signature as it travels. */
+export interface SignatureMap {
+  readonly task: string;
+  readonly args: readonly unknown[];
+  readonly kwargs: Readonly<Record<string, unknown>>;
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly subtask_type: null | string;
+  readonly immutable: boolean;
+  readonly [extra: string]: unknown;
+}
+
+/** Another signature runs in place of this task, with its id. Thrown by `self.replace()`. */
+export class Replaced extends LovageError {
+  override readonly code = 'REPLACED';
+  /** Celery's six-key map of it. */
+  readonly signature: SignatureMap;
+
+  constructor(signature: SignatureMap) {
+    super(`replaced by ${signature.task}`);
+    this.signature = signature;
+  }
 }
 
 /** Refuse the message: to the dead letters, or back to the queue with `{ requeue: true }`. */

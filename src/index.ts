@@ -32,7 +32,9 @@ export { TaskBase, type TaskClass } from './app/task-base.ts';
 export type { BoundTaskMaker, TaskMaker } from './app/task-maker.ts';
 export type { CallOptions, TaskDefaults, TaskOptions } from './app/task-options.ts';
 export type { WorkerEvent, WorkerInfo, WorkerListener } from './app/worker-events.ts';
-export { Chord, chord } from './canvas/chord.ts';
+export { Canvas, type Errback, type FailedRequest, type Sent, type Taking } from './canvas/canvas.ts';
+export { Chain, chain } from './canvas/chain.ts';
+export { Chord, chord, type MemberEnd, type OnMemberFailure } from './canvas/chord.ts';
 export { Group, group } from './canvas/group.ts';
 export { Signature } from './canvas/signature.ts';
 // For those who write a broker or a backend of their own: see CONTRIBUTING.md and `lovage/testing`.
@@ -42,12 +44,14 @@ export type * from './contracts/bus.ts';
 export type * from './contracts/common.ts';
 export type * from './contracts/diagnosis.ts';
 export type * from './contracts/limits.ts';
+export type * from './contracts/moving.ts';
 export type * from './contracts/pool.ts';
 export type * from './contracts/setup.ts';
 // Errors, sorted in their file by who must act.
 export * from './errors.ts';
 export type { WireMessage, WireProperties } from './wire/message.ts';
+export type { WorkerOptions } from './worker/setup.ts';
 // Workers.
 export type { WorkerCounts } from './worker/task-log.ts';
-export { Worker, type WorkerOptions } from './worker/worker.ts';
+export { Worker } from './worker/worker.ts';
 export type { WorkerState } from './worker/worker-state.ts';

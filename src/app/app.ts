@@ -1,30 +1,34 @@
-import type { Group } from '../canvas/group.ts';
-import type { Signature, SignatureSender } from '../canvas/signature.ts';
+import type { Canvas, Sent, SignatureSender } from '../canvas/canvas.ts';
+import { signatureFromWire } from '../canvas/from-wire.ts';
+import { Signature } from '../canvas/signature.ts';
 import type { ResultBackend } from '../contracts/backend.ts';
 import type { Broker } from '../contracts/broker.ts';
 import { ConfigError } from '../errors.ts';
-import { newId } from '../util/ids.ts';
 import { callerFiles } from '../util/import-file.ts';
 import { checkOptions } from '../util/options.ts';
+import { type ResultNode, toTuple } from '../wire/result-tuple.ts';
 import { loadSerializers } from '../wire/serializers.ts';
+import { sendCanvas } from './canvas-sender.ts';
 import { type Config, configTable, type ErrorClass, type LovageOptions, resolveConfig } from './config.ts';
-import { type Connections, connect, type Drivers } from './connections.ts';
+import { type Connections, connect, type Drivers, makeStores } from './connections.ts';
 import { currentRunning } from './current-task.ts';
 import type { DiscoveryOptions } from './discovery.ts';
-import { GroupResult, restoreGroup } from './group-result.ts';
+import { type GroupResult, restoreGroup } from './group-result.ts';
 import type { TaskHooks } from './hooks.ts';
+import { routeOf } from './launch.ts';
 import { type Logger, streamLogger } from './logger.ts';
 import { type Prepared, Preparer } from './prepare.ts';
 import { Publisher } from './publisher.ts';
 import { type Resource, type ResourceOptions, Resources } from './resource.ts';
 import { AsyncResult, type ResultSource } from './result.ts';
+import { resultHandle } from './result-handle.ts';
 import { Results } from './results.ts';
 import { type RevokeOptions, revokeTasks } from './revoke.ts';
 import { Router } from './router.ts';
 import type { TaskDefinition } from './task.ts';
 import type { TaskInstances } from './task-base.ts';
 import type { TaskMaker } from './task-maker.ts';
-import { type CallOptions, callOptionTable } from './task-options.ts';
+import { type CallOptions, callOptionTable, type Sendable } from './task-options.ts';
 import { TaskRegistry } from './task-registry.ts';
 import { sendUnique } from './unique.ts';
 import { type WorkerEvent, type WorkerListener, WorkerListeners } from './worker-events.ts';
@@ -168,7 +172,8 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
     checkOptions(callOptionTable, options, name);
     const definition = this.tasks.get(name);
     const checked = definition?.options.schema ? await this.#checked(definition, args, options) : args;
-    const prepared = this.#preparer.call(name, checked, options, definition?.options);
+    const { definition: own, ...route } = routeOf(this, { task: name, kwargs: options.kwargs ?? {} }, options);
+    const prepared = this.#preparer.call(name, checked, { ...options, ...route }, own);
     const [id] = await this.#sendCalls([prepared], options, definition);
     return this.#resultOf<R>(prepared, id);
   }
@@ -206,59 +211,36 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
 
   #resultOf<R>({ message: { id: own, task, ignoreResult } }: Prepared, id = own): AsyncResult<R> {
     const stores = this.tasks.get(task)?.options.storeErrorsEvenIfIgnored;
-    return new AsyncResult<R>(id, this, ignoreResult && !(stores ?? this.config.taskStoreErrorsEvenIfIgnored));
+    const ignored = ignoreResult && !(stores ?? this.config.taskStoreErrorsEvenIfIgnored);
+    return new AsyncResult<R>(id, this, { ignored });
   }
 
   /** Sends a signature; `args` are complete. */
   sendSignature<R>(
-    signature: Signature<never, R>,
+    signature: Sendable & { readonly task: string },
     args: readonly unknown[],
     options: CallOptions,
   ): Promise<AsyncResult<R>> {
     return this.sendTask<R>(signature.task, args, options);
   }
 
-  /** Sends the tasks of a group in one batch. */
-  async sendGroup<Values extends readonly unknown[]>({ members }: Group<Values>): Promise<GroupResult<Values>> {
-    const groupId = newId();
-    const prepared = this.#membersOf(members, groupId);
-    await this.send(prepared);
-    const results = prepared.map((one) => this.#resultOf(one)) as unknown as GroupResult<Values>['results'];
-    return new GroupResult(groupId, results, this);
+  /** Sends a chain, a group or a chord. */
+  sendCanvas(canvas: Sendable, args: readonly unknown[], options: CallOptions): Promise<Sent> {
+    return sendCanvas(this, canvas, args, options);
   }
 
-  /** Sends a chord: the size of its join is known before its first member is. */
-  async sendChord<R>(header: readonly Signature[], body: Signature<never, R>): Promise<AsyncResult<R>> {
-    const results = await this.results();
-    const { joins, name } = results.required();
-    if (!joins) throw new ConfigError(`chords need a result backend that can count their members; ${name} cannot`);
-    const bodyId = body.options.taskId ?? newId();
-    if (header.length === 0)
-      return this.sendTask<R>(body.task, body.immutable ? body.args : [[], ...body.args], {
-        ...body.options,
-        taskId: bodyId,
-      });
-    const groupId = newId();
-    const chord = body.set({ taskId: bodyId }).toWire();
-    const prepared = this.#membersOf(header, groupId).map((one) => {
-      const { task, ignoreResult } = one.message;
-      if (ignoreResult) throw new ConfigError(`${task} is a member of a chord, so its result cannot be ignored`);
-      return { ...one, message: { ...one.message, chord } };
-    });
-    // Counted from the last member's start: until then none of what is kept may vanish.
-    const longestMs = Math.max(...prepared.map(({ delayMs }) => delayMs));
-    await joins.setSize(groupId, header.length, results.ttlMs && results.ttlMs + longestMs);
-    await this.send(prepared);
-    return new AsyncResult<R>(bodyId, this);
+  get tellsHeaders(): boolean {
+    return this.config.taskAllowErrorCbOnChordHeader;
   }
 
-  /** Messages of the members of a group, or of the header of a chord. */
-  #membersOf(members: readonly Signature[], groupId: string): Prepared[] {
-    return members.map(({ task, args, options }, groupIndex) => {
-      checkOptions(callOptionTable, options, task);
-      const one = this.#preparer.call(task, args, options, this.tasks.get(task)?.options);
-      return { ...one, message: { ...one.message, groupId, groupIndex } };
-    });
+  /**
+   * A signature of a task by its name, or one that was stored or sent in Celery's own form.
+   * @throws DecodeError for a value that is no signature
+   */
+  signature(task: string, args?: readonly unknown[], options?: CallOptions): Signature<never, unknown>;
+  signature(wire: Readonly<Record<string, unknown>>): Canvas<[], unknown>;
+  signature(what: unknown, args: readonly unknown[] = [], options: CallOptions = {}): Canvas {
+    return typeof what === 'string' ? new Signature(this, what, args, options) : signatureFromWire(this, what);
   }
 
   /** Brings prepared messages to the broker, and notes them as children of the task that runs here. */
@@ -269,7 +251,7 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
     const { publisher } = await this.connections();
     await publisher.publishMany(prepared, options);
     const parent = currentRunning();
-    for (const { message } of parent ? prepared : []) parent?.children.push(message.id);
+    for (const { message } of parent ? prepared : []) parent?.children.push(toTuple({ id: message.id }));
   }
 
   /** The schema's view of arguments, given before anything is sent. */
@@ -291,9 +273,14 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
     return new AsyncResult<R>(taskId, this);
   }
 
+  /** A handle on a tree of results. */
+  handle(node: ResultNode): AsyncResult | GroupResult {
+    return resultHandle(node, this);
+  }
+
   /**
    * The group of an id that was saved, by `GroupResult.save()` or by Celery; `undefined` where there is none (any more).
-   * Groups inside of it count with their tasks.
+   * It has the groups that are in it, and what it continues.
    */
   groupResult(groupId: string): Promise<GroupResult | undefined> {
     return restoreGroup(groupId, this);
@@ -352,6 +339,11 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
       });
     }
     return this.#running;
+  }
+
+  /** Makes the broker and the result backend once more and starts neither, for who looks after them. */
+  stores(): Promise<Connections> {
+    return makeStores(this.config, this.#drivers);
   }
 
   async broker(): Promise<Broker> {

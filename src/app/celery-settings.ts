@@ -7,7 +7,8 @@ const unused: readonly (readonly [pattern: RegExp, reason: string])[] = [
     /^(arangodb|azureblockblob|cassandra|cosmosdbsql|couchbase|elasticsearch|gcs|mongodb|database|couchdb|consul)_/,
     'there is no such result backend here',
   ],
-  [/^(cache|redis|s3|dynamodb)_/, 'options of a result backend go into its URL or into resultBackendTransportOptions'],
+  [/^(s3|dynamodb)_/, 'the result backend is another one'],
+  [/^(cache|redis)_/, 'options of a result backend go into its URL or into resultBackendTransportOptions'],
   [/^broker_connection_timeout$/, 'give socketConnectTimeout in brokerTransportOptions, for redis://'],
   [/^broker_connection_retry$/, 'a worker always reconnects; brokerConnectionMaxRetries says how often'],
   [
@@ -36,4 +37,23 @@ const unused: readonly (readonly [pattern: RegExp, reason: string])[] = [
 /** Why a setting of Celery (in its lower-case name) has no effect; `undefined` where Celery has no such setting either. */
 export function unusedCelerySettings(setting: string): string | undefined {
   return unused.find(([pattern]) => pattern.test(setting.toLowerCase()))?.[1];
+}
+
+/** Celery settings that are options of one result backend driver, by the scheme of its URL. */
+const backendSettings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  s3: {
+    s3_bucket: 'bucket',
+    s3_base_path: 'basePath',
+    s3_region: 'region',
+    s3_endpoint_url: 'endpointUrl',
+    s3_access_key_id: 'accessKeyId',
+    s3_secret_access_key: 'secretAccessKey',
+  },
+  dynamodb: { dynamodb_endpoint_url: 'endpointUrl' },
+};
+
+/** Which option of the driver of this result backend a setting of Celery is, in whatever case it is written. */
+export function backendOption(setting: string, backend: unknown): string | undefined {
+  const scheme = typeof backend === 'string' ? /^(\w+):/.exec(backend)?.[1]?.toLowerCase() : undefined;
+  return scheme === undefined ? undefined : backendSettings[scheme]?.[setting.toLowerCase()];
 }

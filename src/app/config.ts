@@ -3,7 +3,8 @@ import type { Broker } from '../contracts/broker.ts';
 import { ConfigError } from '../errors.ts';
 import { nearest } from '../util/nearest.ts';
 import { checkOptions, kinds, type OptionsOf, type OptionTable, option, show } from '../util/options.ts';
-import { unusedCelerySettings } from './celery-settings.ts';
+import { type Autoscale, autoscaleKind } from './autoscale.ts';
+import { backendOption, unusedCelerySettings } from './celery-settings.ts';
 import type { Logger } from './logger.ts';
 
 /** Where a task goes: what `taskRoutes` maps a name or a pattern with `*` to. */
@@ -188,6 +189,12 @@ export const configTable = {
     celery: ['task_store_errors_even_if_ignored', 'CELERY_STORE_ERRORS_EVEN_IF_IGNORED'],
     doc: 'Store failures of tasks whose results are ignored.',
   }),
+  taskAllowErrorCbOnChordHeader: option({
+    kind: kinds.flag,
+    default: false,
+    celery: ['task_allow_error_cb_on_chord_header', 'CELERY_ALLOW_ERROR_CB_ON_CHORD_HEADER'],
+    doc: "Tell a chord's errbacks of each task of its header that fails, too, not only of its body.",
+  }),
   taskTrackStarted: option({
     kind: kinds.flag,
     default: false,
@@ -257,6 +264,20 @@ export const configTable = {
     celery: ['worker_concurrency', 'CELERYD_CONCURRENCY'],
     doc: 'Runs at once in one worker.',
   }),
+  workerAutoscale: option<Autoscale>({
+    kind: autoscaleKind,
+    doc: 'Have a worker set by itself how many tasks run at once, between two numbers, in place of workerConcurrency or workerChildren: more while all slots are busy and messages wait, fewer when they were not needed for workerAutoscaleKeepalive, when memory is short, or when the event loop is late. [How](tasks.md#autoscale)',
+  }),
+  workerAutoscaleKeepalive: option({
+    kind: kinds.seconds(),
+    default: 30,
+    env: ['AUTOSCALE_KEEPALIVE'],
+    doc: 'Seconds that a slot is kept for which there is nothing to do.',
+  }),
+  workerAutoscaleMaxMemory: option({
+    kind: kinds.int(1),
+    doc: 'What a worker with autoscale may have with its child processes, in KiB, before it runs fewer tasks at once. Without it: 85 % of what its container may have.',
+  }),
   workerPrefetchMultiplier: option({
     kind: kinds.int(1, 1000),
     default: 1,
@@ -266,7 +287,7 @@ export const configTable = {
   workerBursts: option({
     kind: kinds.flag,
     default: true,
-    doc: 'Take tasks that end at once in bursts of up to five times the slots; what is left over when one does not end at once goes back. `false`: never more than there are slots for.',
+    doc: 'Take tasks that end at once in bursts of up to five times the slots; what is left over when one does not end at once goes back. With threads and processes: hold one task more for each while tasks take less than 0.1 s. `false`: never more than there are slots for.',
   }),
   workerPool: option({
     kind: kinds.oneOf('async', 'threads', 'processes', 'solo'),
@@ -302,6 +323,11 @@ export const configTable = {
     kind: kinds.seconds(),
     default: 60,
     doc: 'A worker with free slots that received nothing for so many seconds counts its queues. Where messages wait, twice in a row, it makes its consumer anew; should that not help, it stops with WORKER_STUCK and exit status 1, to be started again. 0 turns this off.',
+  }),
+  workerBlockWarning: option({
+    kind: kinds.seconds(),
+    default: 1,
+    doc: 'A warning names the task that kept the event loop of a worker from turning for so many seconds. 0 turns this off. [More](tasks.md#tasks-that-block)',
   }),
   errors: option<readonly ErrorClass[]>({
     kind: errorsKind,
@@ -341,7 +367,7 @@ export function resolveConfig(
   environment: Readonly<Record<string, string | undefined>>,
 ): ResolvedConfig {
   checkOptions(configTable, options, 'Lovage');
-  const { values, warnings } = readEnvironment(environment);
+  const { values, warnings } = readEnvironment(environment, options.backend);
   const defaults = Object.fromEntries(
     Object.entries(configTable).flatMap(([name, row]) => ('default' in row ? [[name, row.default]] : [])),
   );
@@ -356,11 +382,18 @@ export function fromCelerySettings(settings: Readonly<Record<string, unknown>>):
 } {
   const options: Record<string, unknown> = {};
   const warnings: string[] = [];
+  const driver: Record<string, unknown> = {};
+  const backend = settings.result_backend ?? settings.CELERY_RESULT_BACKEND;
   for (const [setting, value] of Object.entries(settings)) {
     if (value === undefined || value === null) continue;
     const name = celeryNames().get(setting);
     if (name) {
       options[name] = setting === 'result_backend' && value === 'disabled' ? false : value;
+      continue;
+    }
+    const driverOption = backendOption(setting, backend);
+    if (driverOption !== undefined) {
+      driver[driverOption] = value;
       continue;
     }
     const reason = unusedCelerySettings(setting);
@@ -370,6 +403,7 @@ export function fromCelerySettings(settings: Readonly<Record<string, unknown>>):
     }
     warnings.push(`Celery's setting '${setting}' is ignored: ${reason}`);
   }
+  withDriverOptions(options, driver);
   checkOptions(configTable, options, 'Lovage');
   return { options: options as LovageOptions, warnings };
 }
@@ -383,7 +417,16 @@ function celeryNames(): Map<string, string> {
   return names;
 }
 
-function readEnvironment(environment: Readonly<Record<string, string | undefined>>): {
+/** Adds options of the result backend's driver; those that are given by themselves win. */
+function withDriverOptions(options: Record<string, unknown>, driver: Readonly<Record<string, unknown>>): void {
+  if (Object.keys(driver).length === 0) return;
+  options.resultBackendTransportOptions = { ...driver, ...Object(options.resultBackendTransportOptions) };
+}
+
+function readEnvironment(
+  environment: Readonly<Record<string, string | undefined>>,
+  backend: unknown,
+): {
   values: Record<string, unknown>;
   warnings: string[];
 } {
@@ -401,9 +444,15 @@ function readEnvironment(environment: Readonly<Record<string, string | undefined
       values[name] = value;
     }
   }
-  for (const variable of Object.keys(environment)) {
+  const driver: Record<string, unknown> = {};
+  for (const [variable, text] of Object.entries(environment)) {
     if (!variable.startsWith('CELERY_') || used.has(variable)) continue;
     const setting = variable.slice('CELERY_'.length).toLowerCase();
+    const driverOption = backendOption(setting, backend ?? values.backend);
+    if (driverOption !== undefined) {
+      if (text !== undefined && text !== '') driver[driverOption] = text;
+      continue;
+    }
     const close = nearest(
       variable,
       [...used].filter((v) => v.startsWith('CELERY_')),
@@ -411,6 +460,7 @@ function readEnvironment(environment: Readonly<Record<string, string | undefined
     const reason = unusedCelerySettings(setting) ?? (close ? `it is unknown; did you mean ${close}?` : 'it is unknown');
     warnings.push(`environment variable ${variable} is ignored: ${reason}`);
   }
+  withDriverOptions(values, driver);
   return { values, warnings };
 }
 

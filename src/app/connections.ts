@@ -20,16 +20,21 @@ export interface Connections {
   readonly backend: ResultBackend | undefined;
 }
 
-/** Makes and starts the broker and the result backend that a configuration names. */
-export async function connect(config: Config, drivers: Drivers): Promise<Connections> {
+/** Makes the broker and the result backend that a configuration names. */
+export async function makeStores(config: Config, drivers: Drivers): Promise<Connections> {
   const brokerUrl = config.broker ?? 'sqlite://';
   const broker =
     typeof brokerUrl === 'string'
       ? await load(drivers.brokers, 'broker', placed(brokerUrl), config.brokerTransportOptions)
       : brokerUrl;
+  return { broker, backend: await chooseBackend(config, drivers, brokerUrl) };
+}
+
+/** Makes and starts them. */
+export async function connect(config: Config, drivers: Drivers): Promise<Connections> {
+  const { broker, backend } = await makeStores(config, drivers);
   await broker.start();
   try {
-    const backend = await chooseBackend(config, drivers, brokerUrl);
     await backend?.start();
     return { broker, backend };
   } catch (error) {
@@ -81,13 +86,17 @@ function placed(url: string): string {
   return bare ? `sqlite://${projectFile()}${bare[1] ?? ''}` : url;
 }
 
-/** `.lovage/lovage.db` beside the nearest package.json, in a folder that git ignores by itself. */
 function projectFile(): string {
+  return join(projectFolder(), 'lovage.db');
+}
+
+/** `.lovage` beside the nearest package.json, a folder that git ignores by itself; made where it is missing. */
+export function projectFolder(): string {
   const folder = join(projectRoot(process.cwd()), '.lovage');
   mkdirSync(folder, { recursive: true });
   const ignore = join(folder, '.gitignore');
   if (!existsSync(ignore)) writeFileSync(ignore, '*\n');
-  return join(folder, 'lovage.db');
+  return folder;
 }
 
 function projectRoot(from: string): string {

@@ -1,5 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Canvas } from '../canvas/canvas.ts';
 import type { Retry } from '../errors.ts';
+import type { ResultTuple } from '../wire/result-tuple.ts';
 import type { TaskMessage } from '../wire/task-message.ts';
 import type { Logger } from './logger.ts';
 import type { RetryOptions } from './retry-options.ts';
@@ -26,6 +28,8 @@ export interface TaskRequest {
   readonly hostname: string;
   /** The sender's own headers. */
   readonly headers: Readonly<Record<string, unknown>>;
+  /** What all tasks of its workflow are marked with. */
+  readonly stamps: Readonly<Record<string, unknown>>;
   /** `gen<pid>@<host>` of the sender. */
   readonly origin: string | undefined;
   readonly lang: string;
@@ -49,6 +53,12 @@ export interface TaskContext {
    * @throws Snooze always
    */
   snooze(when: number | Date): never;
+  /**
+   * Ends this run and has another signature run in its place: with its id, its chord, its links and the rest of its chain.
+   * A group gives the list of its results.
+   * @throws Replaced always
+   */
+  replace(signature: Canvas<[], unknown>): never;
   /** Stores a state of the task's own, such as `PROGRESS`, with a value that `AsyncResult.info` shows. */
   updateState(state: string, meta?: unknown): Promise<void>;
   /**
@@ -63,11 +73,11 @@ export interface TaskContext {
   lastCheckpoint<State = unknown>(): Promise<State | undefined>;
 }
 
-/** What follows a running task around: its context, and the ids of what it sends. */
+/** What follows a running task around: its context, and what it sends. */
 export interface Running {
   readonly context: TaskContext;
   readonly message: TaskMessage;
-  readonly children: string[];
+  readonly children: ResultTuple[];
 }
 
 const running = new AsyncLocalStorage<Running>();

@@ -1,8 +1,8 @@
 import { isFinished } from '../contracts/backend.ts';
-import { ConfigError } from '../errors.ts';
+import { ConfigError, TimeoutError } from '../errors.ts';
 import { newId } from '../util/ids.ts';
-import type { ResultNode } from '../wire/result-tuple.ts';
-import { AsyncResult, type ResultSource } from './result.ts';
+import { type ResultNode, taskIdsOf } from '../wire/result-tuple.ts';
+import { type AsyncResult, type ResultSource, type TreeOption, treeOf } from './result.ts';
 import type { WaitOptions } from './results.ts';
 import type { RevokeOptions } from './revoke.ts';
 
@@ -11,17 +11,27 @@ type ResultsOf<Values extends readonly unknown[]> = { readonly [K in keyof Value
 
 /**
  * A group of tasks that was sent: a handle on all their results, in the order of the group. `save()` keeps which tasks
- * they are in the result backend, where `app.groupResult(id)` and Celery's `GroupResult.restore(id)` find it.
+ * they are in the result backend, where `app.groupResult(id)` and Celery's `GroupResult.restore(id)` find it. A member that
+ * ends in a group has a GroupResult in its place.
  */
 export class GroupResult<out Values extends readonly unknown[] = readonly unknown[]> {
   readonly id: string;
   readonly results: ResultsOf<Values>;
+  /** What the group gets its arguments from: the step before in its chain. */
+  readonly parent: AsyncResult | GroupResult | undefined;
   readonly #source: ResultSource;
 
-  constructor(id: string, results: ResultsOf<Values>, source: ResultSource) {
+  constructor(id: string, results: ResultsOf<Values>, source: ResultSource, parent?: AsyncResult | GroupResult) {
     this.id = id;
     this.results = results;
+    this.parent = parent;
     this.#source = source;
+  }
+
+  /** It, its members and its parents, as they are written: ids only. */
+  get node(): ResultNode {
+    const members = this.#all.map(({ node }) => node);
+    return this.parent ? { id: this.id, members, parent: this.parent.node } : { id: this.id, members };
   }
 
   /**
@@ -44,6 +54,57 @@ export class GroupResult<out Values extends readonly unknown[] = readonly unknow
     }
   }
 
+  /** Celery's other name for {@link get}. */
+  join(options: WaitOptions = {}): Promise<{ -readonly [K in keyof Values]: Values[K] }> {
+    return this.get(options);
+  }
+
+  /**
+   * Gives the handle of each member when it has finished, the quickest first; `get()` of it then answers at once. Give up
+   * with `break`.
+   * @throws TimeoutError when the next one takes longer than `timeout` seconds in all; the reason of `signal`
+   */
+  async *asCompleted(options: WaitOptions = {}): AsyncGenerator<Member<Values>> {
+    const over = new AbortController();
+    const signal = options.signal ? AbortSignal.any([options.signal, over.signal]) : over.signal;
+    const done: Member<Values>[] = [];
+    let failure: { error: unknown } | undefined;
+    let wake = Promise.withResolvers<void>();
+    for (const result of this.#all) {
+      const end = (error?: unknown) => {
+        // A member's own error is for who asks that member.
+        if (error instanceof TimeoutError || signal.aborted) failure ??= { error };
+        else done.push(result as Member<Values>);
+        wake.resolve();
+      };
+      result.get({ ...options, signal }).then(() => end(), end);
+    }
+    try {
+      for (let left = this.#all.length; left > 0; left -= 1) {
+        while (done.length === 0 && !failure) {
+          await wake.promise;
+          wake = Promise.withResolvers();
+        }
+        const next = done.shift();
+        if (next) yield next;
+        else throw failure?.error;
+      }
+    } finally {
+      over.abort();
+    }
+  }
+
+  /** Waits for all tasks and all that they sent, and gives each result with its value, parents before children. */
+  async *collect(options: WaitOptions = {}): AsyncGenerator<[result: AsyncResult | GroupResult, value: unknown]> {
+    yield [this, await this.get(options)];
+    for (const result of this.#all) yield* result.collect(options);
+  }
+
+  /** Its members, as {@link AsyncResult.children} has them. */
+  get children(): Promise<(AsyncResult | GroupResult)[]> {
+    return Promise.resolve([...this.#all]);
+  }
+
   /** How many have succeeded. */
   async completedCount(): Promise<number> {
     return (await this.#states()).filter((state) => state === 'SUCCESS').length;
@@ -64,20 +125,20 @@ export class GroupResult<out Values extends readonly unknown[] = readonly unknow
     return (await this.#states()).includes('FAILURE');
   }
 
-  /** Has workers skip those that have not begun, and with `terminate` end those that run. */
-  async revoke(options: RevokeOptions = {}): Promise<void> {
-    if (this.#all.length > 0) await this.#source.revoke(this.#ids, options);
+  /** Has workers skip those that have not begun, and with `terminate` end those that run; with `tree` all that they belong to. */
+  async revoke({ tree = false, ...options }: RevokeOptions & TreeOption = {}): Promise<void> {
+    const ids = tree ? await treeOf(this) : this.#ids;
+    if (ids.length > 0) await this.#source.revoke(ids, options);
   }
 
   /** Removes what is stored about the tasks; a saved group stays. */
   async forget(): Promise<void> {
-    if (this.#all.length > 0) await (await this.#source.results()).required().forgetMany(this.#ids);
+    if (this.#ids.length > 0) await (await this.#source.results()).required().forgetMany(this.#ids);
   }
 
   /** Keeps which tasks belong to the group, for as long as results are kept from now. Saved again, the time begins anew. */
   async save(): Promise<void> {
-    const node: ResultNode = { id: this.id, members: this.#ids.map((id) => ({ id })) };
-    await (await this.#source.results()).saveGroup(node);
+    await (await this.#source.results()).saveGroup(this.node);
   }
 
   /** Removes what `save()` kept; the results stay. */
@@ -90,36 +151,33 @@ export class GroupResult<out Values extends readonly unknown[] = readonly unknow
   }
 
   get #ids(): string[] {
-    return this.#all.map(({ id }) => id);
+    return this.#all.flatMap(({ node }) => taskIdsOf(node));
   }
 
   /** One question to the store, however many there are. */
   async #states(): Promise<string[]> {
-    if (this.#all.length === 0) return [];
-    const records = await (await this.#source.results()).required().fetchMany(this.#ids);
+    const ids = this.#ids;
+    if (ids.length === 0) return [];
+    const records = await (await this.#source.results()).required().fetchMany(ids);
     return records.map((record) => record?.state ?? 'PENDING');
   }
 }
+
+type Member<Values extends readonly unknown[]> = ResultsOf<Values>[number];
 
 /** The result of a group without members, which is no application's. */
 export function emptyGroup<Values extends readonly unknown[]>(): GroupResult<Values> {
   const nobody = () =>
     Promise.reject(new ConfigError('a group without members cannot be saved: there is nothing to find'));
   const none = [] as unknown as ResultsOf<Values>;
-  return new GroupResult(newId(), none, { results: nobody, revoke: nobody, errorClasses: new Map() });
+  const handle = () => emptyGroup();
+  return new GroupResult(newId(), none, { results: nobody, revoke: nobody, errorClasses: new Map(), handle });
 }
 
-/** Finds a group that was saved, by Celery or by `GroupResult.save()`. Groups inside of it count with their tasks. */
+/** Finds a group that was saved, by Celery or by `GroupResult.save()`, with its parents and the groups in it. */
 export async function restoreGroup(id: string, source: ResultSource): Promise<GroupResult | undefined> {
   if (typeof id !== 'string' || id === '')
     throw new ConfigError(`app.groupResult: expected the id of a group, got ${JSON.stringify(id)}`);
-  const taskIds = await (await source.results()).fetchGroup(id);
-  return (
-    taskIds &&
-    new GroupResult(
-      id,
-      taskIds.map((taskId) => new AsyncResult(taskId, source)),
-      source,
-    )
-  );
+  const node = await (await source.results()).fetchGroup(id);
+  return node && (source.handle(node) as GroupResult);
 }

@@ -24,6 +24,7 @@ export function localContext(task: string, logger: Logger): TaskContext {
       expires: undefined,
       hostname: 'local',
       headers: {},
+      stamps: {},
       origin: undefined,
       lang: 'ts',
     },
@@ -35,6 +36,9 @@ export function localContext(task: string, logger: Logger): TaskContext {
     },
     snooze(when) {
       throw new Snooze(when);
+    },
+    replace(): never {
+      throw new ConfigError(`${task} has itself replaced, but it was called directly, not by a worker`);
     },
     updateState: async () => {},
     checkpoint: async () => {},

@@ -9,6 +9,14 @@ export interface Logger {
   error(fields: object, message: string): void;
   /** Whether lines of a level are written; where it says no, they are not even made. pino has it. */
   isLevelEnabled?(level: 'debug' | 'info' | 'warn' | 'error'): boolean;
+  /** Where its lines go, where another thread may write lines there too. */
+  readonly out?: LogOut;
+}
+
+/** A file descriptor, and whether lines of JSON are written to it. */
+export interface LogOut {
+  readonly json: boolean;
+  readonly fd: number;
 }
 
 /** Levels from quiet to talkative, with Celery's names. */
@@ -33,6 +41,7 @@ export function streamLogger(
     info: (fields, message) => write('info', fields, message),
     warn: (fields, message) => write('warning', fields, message),
     error: (fields, message) => write('error', fields, message),
+    out: { json, fd: stream === process.stdout ? 1 : 2 },
     isLevelEnabled: (wanted) => logLevels.indexOf(wanted === 'warn' ? 'warning' : wanted) <= limit,
   };
 }

@@ -36,6 +36,9 @@ export class Preparer {
     this.#router = router;
   }
 
+  /** Queue and priority of a call. */
+  route: Router['route'] = (task, options, own) => this.#router.route(task, options, own);
+
   /** `options` are checked by the caller, once for many calls. */
   call(task: string, args: readonly unknown[], options: CallOptions, own: TaskOptions | undefined): Prepared {
     if (!Array.isArray(args)) throw new ArgumentsError(`arguments of ${task}: expected a list, got ${typeof args}`);
@@ -62,9 +65,14 @@ export class Preparer {
       origin,
     };
     if (parent) message.parentId = parent.message.id;
+    const stamps = options.stamps ?? parent?.message.stamps;
+    if (stamps && Object.keys(stamps).length > 0) {
+      message.stamps = options.stamps ? { ...parent?.message.stamps, ...stamps } : stamps;
+      message.stampedHeaders = Object.keys(message.stamps);
+    }
     const delayMs = setTimes(message, options, own, now);
-    if (options.softTimeLimit !== undefined)
-      checkTimeLimits(task, { timeLimit: options.timeLimit ?? own?.timeLimit, softTimeLimit: options.softTimeLimit });
+    const { timeLimit = own?.timeLimit, softTimeLimit = own?.softTimeLimit } = options;
+    checkTimeLimits(task, { timeLimit, softTimeLimit });
     if (options.timeLimit !== undefined) message.timeLimit = options.timeLimit;
     if (options.softTimeLimit !== undefined) message.softTimeLimit = options.softTimeLimit;
     if (options.shadow !== undefined) message.shadow = options.shadow;

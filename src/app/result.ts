@@ -1,9 +1,10 @@
 import { isFinished } from '../contracts/backend.ts';
 import { ConfigError } from '../errors.ts';
 import { decodeError } from '../wire/remote-error.ts';
-import { fromTuple, taskIdsOf } from '../wire/result-tuple.ts';
+import { fromTuple, type ResultNode, taskIdsOf } from '../wire/result-tuple.ts';
 import type { ResultMeta, WireError } from '../wire/task-message.ts';
 import type { ErrorClass } from './config.ts';
+import type { GroupResult } from './group-result.ts';
 import type { Results, WaitOptions } from './results.ts';
 import type { RevokeOptions } from './revoke.ts';
 
@@ -12,20 +13,37 @@ export interface ResultSource {
   results(): Promise<Results>;
   revoke(taskIds: string | readonly string[], options?: RevokeOptions): Promise<void>;
   readonly errorClasses: ReadonlyMap<string, ErrorClass>;
+  /** A handle on a node of a tree of results. */
+  handle(node: ResultNode): AsyncResult | GroupResult;
+}
+
+/** What is left to say of a result when it is known whose it is. */
+export interface ResultPlace {
+  /** Nothing will be stored. */
+  readonly ignored?: boolean;
+  /** The task or group whose result it continues. */
+  readonly parent?: AsyncResult | GroupResult | undefined;
 }
 
 /** A task that was sent: a handle on its state and its result. Making one costs nothing; each question asks the result backend. */
 export class AsyncResult<out R = unknown> {
   readonly id: string;
+  /** What the task gets its arguments from: the step before in its chain, the header of its chord; where it was sent here. */
+  readonly parent: AsyncResult | GroupResult | undefined;
   readonly #source: ResultSource;
   readonly #ignored: boolean;
   #finished: ResultMeta | undefined;
 
-  /** `ignored` says that nothing will be stored. */
-  constructor(id: string, source: ResultSource, ignored = false) {
+  constructor(id: string, source: ResultSource, { ignored = false, parent }: ResultPlace = {}) {
     this.id = id;
     this.#source = source;
     this.#ignored = ignored;
+    this.parent = parent;
+  }
+
+  /** It and its parents, as they are written: ids only. */
+  get node(): ResultNode {
+    return this.parent ? { id: this.id, parent: this.parent.node } : { id: this.id };
   }
 
   /**
@@ -72,12 +90,21 @@ export class AsyncResult<out R = unknown> {
     return this.#meta().then((meta) => meta?.traceback);
   }
 
-  /** The tasks that this one sent. */
-  get children(): Promise<AsyncResult[]> {
+  /** What this task sent: tasks, and groups of them. */
+  get children(): Promise<(AsyncResult | GroupResult)[]> {
     return this.#meta().then((meta) => {
       const sent = (meta?.children ?? []).flatMap((tuple) => fromTuple(tuple) ?? []);
-      return sent.flatMap(taskIdsOf).map((id) => new AsyncResult(id, this.#source));
+      return sent.map((node) => this.#source.handle(node));
     });
+  }
+
+  /**
+   * Waits for this task and all that it sent, and gives each result with its value, parents before children.
+   * @throws what `get()` of the first one that failed throws
+   */
+  async *collect(options: WaitOptions = {}): AsyncGenerator<[result: AsyncResult | GroupResult, value: unknown]> {
+    yield [this, await this.get(options)];
+    for (const child of await this.children) yield* child.collect(options);
   }
 
   /** Removes what is stored about the task. */
@@ -90,9 +117,10 @@ export class AsyncResult<out R = unknown> {
   /**
    * Has workers skip the task if it has not begun: REVOKED is stored (for 30 days at least), and each worker looks before
    * it runs, and now and then while it runs. With `terminate` a run that has begun is ended. A finished result stays.
+   * With `tree` it is so with all that it belongs to: what comes before it, and what it has sent.
    */
-  async revoke(options: RevokeOptions = {}): Promise<void> {
-    await this.#source.revoke(this.id, options);
+  async revoke({ tree = false, ...options }: RevokeOptions & TreeOption = {}): Promise<void> {
+    await this.#source.revoke(tree ? await treeOf(this) : this.id, options);
   }
 
   async #meta(): Promise<ResultMeta | undefined> {
@@ -106,4 +134,22 @@ export class AsyncResult<out R = unknown> {
   #error(meta: ResultMeta): Error {
     return decodeError(meta.result as WireError, this.#source.errorClasses, meta.traceback);
   }
+}
+
+export interface TreeOption {
+  /** Take the whole tree: parents, members and children. Default false. */
+  readonly tree?: boolean;
+}
+
+/** The ids of all tasks of a tree, as far as they are known: those that its tasks sent are known when these have finished. */
+export async function treeOf(result: AsyncResult | GroupResult): Promise<string[]> {
+  const ids = new Set<string>();
+  const left: (AsyncResult | GroupResult)[] = [result];
+  for (let one = left.pop(); one !== undefined; one = left.pop()) {
+    const known = ids.size;
+    for (const id of taskIdsOf(one.node)) ids.add(id);
+    if (one.parent) left.push(one.parent);
+    if (ids.size > known) left.push(...(await one.children));
+  }
+  return [...ids];
 }

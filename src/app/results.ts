@@ -4,7 +4,7 @@ import { Batcher } from '../util/batcher.ts';
 import { checkOptions, kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
 import { maxTimerMs } from '../util/sleep.ts';
 import { decodeResult, encodeResult } from '../wire/result.ts';
-import { decodeSavedGroup, encodeSavedGroup, type ResultNode, taskIdsOf } from '../wire/result-tuple.ts';
+import { decodeSavedGroup, encodeSavedGroup, type ResultNode } from '../wire/result-tuple.ts';
 import type { ResultMeta } from '../wire/task-message.ts';
 import type { Config } from './config.ts';
 
@@ -81,10 +81,10 @@ export class Results {
     if (failure) throw failure.error;
   }
 
-  /** Ids of the tasks of a saved group. */
-  async fetchGroup(groupId: string): Promise<string[] | undefined> {
+  /** A saved group, with all that it has. */
+  async fetchGroup(groupId: string): Promise<ResultNode | undefined> {
     const [record] = await this.required().fetchMany([savedGroupKey(groupId)]);
-    return record && taskIdsOf(decodeSavedGroup(record.document, this.#config.resultSerializer));
+    return record && decodeSavedGroup(record.document, this.#config.resultSerializer);
   }
 
   async forgetGroup(groupId: string): Promise<void> {

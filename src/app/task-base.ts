@@ -1,3 +1,4 @@
+import type { Canvas } from '../canvas/canvas.ts';
 import { ConfigError, type Retry } from '../errors.ts';
 import type { LovageApp } from './app.ts';
 import { currentTask, type TaskContext, type TaskRequest } from './current-task.ts';
@@ -61,6 +62,10 @@ export class TaskBase implements TaskContext {
 
   snooze(when: number | Date): never {
     return this.#context.snooze(when);
+  }
+
+  replace(signature: Canvas<[], unknown>): never {
+    return this.#context.replace(signature);
   }
 
   updateState(state: string, meta?: unknown): Promise<void> {

@@ -188,6 +188,10 @@ export const callOptionTable = {
   orderingKey: option({ kind: kinds.text, doc: 'What `ordering` of the task would make of the arguments.' }),
   headers: option({ kind: kinds.map, doc: 'Headers of your own; the task finds them in `self.request.headers`.' }),
   ignoreResult: option({ kind: kinds.flag, doc: 'Store no result of this call.' }),
+  stamps: option({
+    kind: kinds.map,
+    doc: "Marks that all that follows from this call carries too: `{ tenant: 'acme' }`. In `self.request.stamps`.",
+  }),
   serializer: option({ kind: kinds.oneOf('json', 'msgpack', 'yaml'), doc: 'Overrides the serializer.' }),
   compression: option({ kind: kinds.oneOf('zlib', 'gzip', 'brotli', 'zstd'), doc: 'Overrides the compression.' }),
   shadow: option({ kind: kinds.text, doc: 'Name to show in its place.' }),

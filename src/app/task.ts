@@ -1,5 +1,8 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { Signature, type SignatureSender } from '../canvas/signature.ts';
+import type { SignatureSender } from '../canvas/canvas.ts';
+import { type Group, group } from '../canvas/group.ts';
+import { Signature } from '../canvas/signature.ts';
+import { ConfigError } from '../errors.ts';
 import type { Config } from './config.ts';
 import type { TaskContext } from './current-task.ts';
 import type { TaskHooks } from './hooks.ts';
@@ -29,6 +32,12 @@ export interface Task<Args extends readonly unknown[] = readonly unknown[], Resu
   s<const Given extends Last<Args>>(...args: Given): Signature<Missing<Args, Given>, Result>;
   /** An immutable signature: it takes no result of a task before it. */
   si(...args: Args): Signature<[], Result>;
+  /** One task that calls this one for each item, in one run, and returns the list of what it returns. */
+  map(items: readonly Args[0][]): Signature<[], Result[]>;
+  /** The same, with a list of arguments for each call. */
+  starmap(calls: readonly Args[]): Signature<[], Result[]>;
+  /** A group of `starmap`s of `size` calls each. */
+  chunks(calls: readonly Args[], size: number): Group<[], Result[][]>;
 }
 
 /** An empty list, where `kwargs` has the arguments. */
@@ -117,6 +126,8 @@ export function taskHandle(
 ): Task {
   const call = (...args: readonly unknown[]) =>
     options.bind ? fn(self ? self() : localContext(), ...args) : fn(...args);
+  const overItems = (task: string, it: readonly unknown[]) =>
+    new Signature(app, task, [], { kwargs: { task: new Signature(app, name, []).toWire(), it } }, { immutable: true });
   const methods = {
     options,
     delay: (...args: readonly unknown[]) => app.sendTask(name, args),
@@ -124,7 +135,16 @@ export function taskHandle(
     applyMany: (calls: readonly (readonly unknown[])[], callOptions?: CallOptions) =>
       app.sendMany(name, calls, callOptions),
     s: (...args: readonly unknown[]) => new Signature(app, name, args),
-    si: (...args: readonly unknown[]) => new Signature(app, name, args, {}, true),
+    si: (...args: readonly unknown[]) => new Signature(app, name, args, {}, { immutable: true }),
+    map: (items: readonly unknown[]) => overItems('celery.map', items),
+    starmap: (calls: readonly unknown[]) => overItems('celery.starmap', calls),
+    chunks: (calls: readonly unknown[], size: number) => {
+      if (!Number.isInteger(size) || size < 1)
+        throw new ConfigError(`${name}.chunks: expected a whole number of calls from 1 up, got ${size}`);
+      const count = Math.ceil(calls.length / size);
+      const parts = Array.from({ length: count }, (_, i) => calls.slice(i * size, (i + 1) * size));
+      return group(parts.map((part) => overItems('celery.starmap', part)));
+    },
   };
   Object.defineProperty(call, 'name', { value: name });
   return Object.assign(call, methods) as unknown as Task;

@@ -1,6 +1,6 @@
 import type { LovageApp } from '../app/app.ts';
 import { MessageTooLargeError } from '../errors.ts';
-import type { Held } from '../stores/sqs-settling.ts';
+import type { Held } from '../stores/sqs/settling.ts';
 import type { WireMessage } from '../wire/message.ts';
 import type { TaskMessage } from '../wire/task-message.ts';
 import { ClaimErrand } from './claim-errand.ts';

@@ -1,4 +1,4 @@
-import type { Held } from '../stores/sqs-settling.ts';
+import type { Held } from '../stores/sqs/settling.ts';
 import type { Dispatching, Ending } from './dispatcher.ts';
 import { jobEnv, type Receipt, STARTED_BY } from './job-env.ts';
 import type { RunTaskVerdict } from './run-task-verdict.ts';

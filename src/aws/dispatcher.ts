@@ -1,8 +1,8 @@
 import type { LovageApp } from '../app/app.ts';
 import { type Logger, streamLogger } from '../app/logger.ts';
 import { DecodeError, LovageError, MessageTooLargeError } from '../errors.ts';
-import { decodeBody, takenOf } from '../stores/sqs-messages.ts';
-import type { Held } from '../stores/sqs-settling.ts';
+import { decodeBody, takenOf } from '../stores/sqs/messages.ts';
+import type { Held } from '../stores/sqs/settling.ts';
 import { inParallel } from '../util/in-parallel.ts';
 import { sleep } from '../util/sleep.ts';
 import { decodeTask, peekTaskId } from '../wire/protocol.ts';

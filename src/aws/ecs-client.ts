@@ -1,5 +1,5 @@
-import { awsClientConfig, openAwsClient } from '../stores/aws-client.ts';
-import type { AwsAddress } from '../stores/aws-options.ts';
+import { awsClientConfig, openAwsClient } from '../stores/aws/client.ts';
+import type { AwsAddress } from '../stores/aws/options.ts';
 import { loadPeer } from '../util/load-peer.ts';
 import type { RunTaskAnswer } from './run-task-verdict.ts';
 

@@ -1,6 +1,6 @@
 import type { LovageApp } from '../app/app.ts';
 import { ConfigError } from '../errors.ts';
-import { type AwsAddress, awsAddress, awsOptions } from '../stores/aws-options.ts';
+import { type AwsAddress, awsAddress, awsOptions } from '../stores/aws/options.ts';
 import { checkOptions, kinds, type OptionsOf, type OptionTable, option, show } from '../util/options.ts';
 
 /** One way to run, with its share of the tasks. */

@@ -1,4 +1,4 @@
-import type { SqsAttribute } from '../stores/sqs-api.ts';
+import type { SqsAttribute } from '../stores/sqs/api.ts';
 
 /** Environment variables by which a dispatcher tells a container which message to run. */
 export const jobEnv = {

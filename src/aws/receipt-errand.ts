@@ -1,7 +1,7 @@
 import type { Delivery } from '../contracts/broker.ts';
 import { ConfigError, DecodeError } from '../errors.ts';
-import { decodeBody, deliveryOf, readableBody, type Taken } from '../stores/sqs-messages.ts';
-import type { Held } from '../stores/sqs-settling.ts';
+import { decodeBody, deliveryOf, readableBody, type Taken } from '../stores/sqs/messages.ts';
+import type { Held } from '../stores/sqs/settling.ts';
 import { derivedId } from '../util/ids.ts';
 import { sibling } from '../util/sibling.ts';
 import { decodeTask } from '../wire/protocol.ts';

@@ -6,7 +6,8 @@ import { decodeTask } from '../wire/protocol.ts';
 import { acceptList } from '../wire/serializers.ts';
 import { firstConnection } from '../worker/first-connection.ts';
 import { nodeName } from '../worker/node-name.ts';
-import { Worker, type WorkerOptions } from '../worker/worker.ts';
+import type { WorkerOptions } from '../worker/setup.ts';
+import { Worker } from '../worker/worker.ts';
 import { ClaimErrand } from './claim-errand.ts';
 import { type Errand, ErrandBroker, ErrandConsumer, type ErrandEnd } from './errand.ts';
 import { jobEnv } from './job-env.ts';
@@ -72,7 +73,7 @@ export async function runOne(app: LovageApp, options: RunOneOptions, environment
     return front.broker;
   });
   try {
-    await firstConnection(app);
+    await firstConnection(app, []);
     const hostname = nodeName(options.name ?? 'ecs@%h');
     const { real, broker } = fronted(front);
     const found = await open({ app, hands, real, hostname, leaseMs });

@@ -1,4 +1,4 @@
-import { awsErrorName, isThrottling } from '../stores/aws-errors.ts';
+import { awsErrorName, isThrottling } from '../stores/aws/errors.ts';
 
 /** What an answer to RunTask means. Only `refused` is about the message; all others are about ECS, now. */
 export type VerdictKind =

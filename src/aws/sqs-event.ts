@@ -1,4 +1,4 @@
-import type { SqsAttribute, SqsMessage } from '../stores/sqs-api.ts';
+import type { SqsAttribute, SqsMessage } from '../stores/sqs/api.ts';
 
 /** A record of an SQS event, as Lambda writes it: in lower camel case, unlike SQS itself. */
 export interface SqsRecord {

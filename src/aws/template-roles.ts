@@ -1,5 +1,5 @@
-import { dynamodbActions } from '../stores/dynamodb-setup.ts';
-import { sqsActions } from '../stores/sqs-setup.ts';
+import { dynamodbActions } from '../stores/dynamodb/setup.ts';
+import { sqsActions } from '../stores/sqs/setup.ts';
 
 /** Names that policies are about. */
 export interface Place {

@@ -1,9 +1,9 @@
 import type { Config } from '../app/config.ts';
 import { ConfigError } from '../errors.ts';
-import { dynamodbLocation } from '../stores/dynamodb-url.ts';
-import { deadName, isFifoName, sqsName } from '../stores/sqs-names.ts';
-import { MAX_RETENTION } from '../stores/sqs-setup.ts';
-import { sqsLocation } from '../stores/sqs-url.ts';
+import { dynamodbLocation } from '../stores/dynamodb/url.ts';
+import { deadName, isFifoName, sqsName } from '../stores/sqs/names.ts';
+import { MAX_RETENTION } from '../stores/sqs/setup.ts';
+import { sqsLocation } from '../stores/sqs/url.ts';
 import { maskUrl } from '../util/mask-url.ts';
 import { kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
 import { alarms } from './template-alarms.ts';

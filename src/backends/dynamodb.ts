@@ -1,18 +1,19 @@
-import type { BackendFeatures, JoinStore, ResultBackend, ResultRecord } from '../contracts/backend.ts';
+import type { BackendFeatures, ResultBackend, ResultRecord } from '../contracts/backend.ts';
 import type { ItemFailure, Recipe, Service } from '../contracts/common.ts';
 import type { Diagnosis } from '../contracts/diagnosis.ts';
 import type { LimitStore } from '../contracts/limits.ts';
+import { joinsOf, limitsOf } from '../contracts/opened.ts';
 import type { StoreSetup } from '../contracts/setup.ts';
-import { DynamodbBlobs, MAX_BLOB_BYTES } from '../stores/dynamodb-blobs.ts';
-import { diagnoseDynamodb } from '../stores/dynamodb-diagnosis.ts';
-import { DynamodbJoins } from '../stores/dynamodb-joins.ts';
-import { openS3Large } from '../stores/dynamodb-large-s3.ts';
-import { dynamodbLimits } from '../stores/dynamodb-limits.ts';
-import { DynamodbResults } from '../stores/dynamodb-results.ts';
-import { dynamodbSetup } from '../stores/dynamodb-setup.ts';
-import { type DynamodbTable, openTable } from '../stores/dynamodb-table.ts';
-import { type DynamodbLocation, type DynamodbOptions, dynamodbLocation } from '../stores/dynamodb-url.ts';
-import { dynamodbWatch } from '../stores/dynamodb-watch.ts';
+import { DynamodbBlobs, MAX_BLOB_BYTES } from '../stores/dynamodb/blobs.ts';
+import { diagnoseDynamodb } from '../stores/dynamodb/diagnosis.ts';
+import { DynamodbJoins } from '../stores/dynamodb/joins.ts';
+import { openS3Large } from '../stores/dynamodb/large-s3.ts';
+import { dynamodbLimits } from '../stores/dynamodb/limits.ts';
+import { DynamodbResults } from '../stores/dynamodb/results.ts';
+import { dynamodbSetup } from '../stores/dynamodb/setup.ts';
+import { type DynamodbTable, openTable } from '../stores/dynamodb/table.ts';
+import { type DynamodbLocation, type DynamodbOptions, dynamodbLocation } from '../stores/dynamodb/url.ts';
+import { dynamodbWatch } from '../stores/dynamodb/watch.ts';
 import { Opening } from '../util/opening.ts';
 
 /** Largest result where large ones go to S3: everybody who waits for it reads it whole. */
@@ -45,19 +46,8 @@ class DynamodbBackend implements ResultBackend {
   readonly features: BackendFeatures;
   readonly recipe: Recipe;
   readonly setup: StoreSetup;
-  readonly joins: JoinStore = {
-    setSize: async (...args) => (await this.#opening.get()).joins.setSize(...args),
-    addMany: async (...args) => (await this.#opening.get()).joins.addMany(...args),
-    read: async (...args) => (await this.#opening.get()).joins.read(...args),
-    take: async (...args) => (await this.#opening.get()).joins.take(...args),
-  };
-  readonly limits: LimitStore = {
-    claimMany: async (...args) => (await this.#opening.get()).limits.claimMany(...args),
-    renewMany: async (...args) => (await this.#opening.get()).limits.renewMany(...args),
-    releaseMany: async (...args) => (await this.#opening.get()).limits.releaseMany(...args),
-    finishMany: async (...args) => (await this.#opening.get()).limits.finishMany(...args),
-    reserveMany: async (...args) => (await this.#opening.get()).limits.reserveMany(...args),
-  };
+  readonly joins = joinsOf(async () => (await this.#opening.get()).joins);
+  readonly limits = limitsOf(async () => (await this.#opening.get()).limits);
   readonly #location: DynamodbLocation;
   readonly #opening: Opening<Opened>;
 
@@ -104,9 +94,12 @@ class DynamodbBackend implements ResultBackend {
 }
 
 async function open(location: DynamodbLocation): Promise<Opened> {
-  const table = await openTable(location);
   const bucket = openS3Large(location);
   await bucket?.start();
+  const table = await openTable(location).catch(async (error: unknown) => {
+    await bucket?.stop();
+    throw error;
+  });
   const large = bucket
     ? ({ store: 's3', blobs: bucket, maxBytes: MAX_LARGE_BYTES } as const)
     : ({ store: 'table', blobs: new DynamodbBlobs(table), maxBytes: MAX_BLOB_BYTES } as const);

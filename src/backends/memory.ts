@@ -1,7 +1,8 @@
-import type { BackendFeatures, JoinStore, ResultBackend, ResultRecord } from '../contracts/backend.ts';
+import type { BackendFeatures, ResultBackend, ResultRecord } from '../contracts/backend.ts';
 import type { ItemFailure } from '../contracts/common.ts';
-import type { LimitStore } from '../contracts/limits.ts';
+import { joinsOf, limitsOf } from '../contracts/opened.ts';
 import { ConfigError } from '../errors.ts';
+import type { MemoryResults } from '../stores/memory/results.ts';
 import {
   type MemoryHandle,
   type MemoryLocation,
@@ -9,8 +10,7 @@ import {
   type MemoryStore,
   memoryLocation,
   openMemory,
-} from '../stores/memory.ts';
-import type { MemoryResults } from '../stores/memory-results.ts';
+} from '../stores/memory/store.ts';
 
 /**
  * A result backend inside this process, for tests and for trying things out. It ends with the last user of its name.
@@ -28,19 +28,8 @@ class MemoryBackend implements ResultBackend {
     shared: false,
     maxDocumentBytes: Number.POSITIVE_INFINITY,
   };
-  readonly joins: JoinStore = {
-    setSize: async (...args) => this.#results().joins.setSize(...args),
-    addMany: async (...args) => this.#results().joins.addMany(...args),
-    read: async (...args) => this.#results().joins.read(...args),
-    take: async (...args) => this.#results().joins.take(...args),
-  };
-  readonly limits: LimitStore = {
-    claimMany: async (...args) => this.#opened().limits.claimMany(...args),
-    renewMany: async (...args) => this.#opened().limits.renewMany(...args),
-    releaseMany: async (...args) => this.#opened().limits.releaseMany(...args),
-    finishMany: async (...args) => this.#opened().limits.finishMany(...args),
-    reserveMany: async (...args) => this.#opened().limits.reserveMany(...args),
-  };
+  readonly joins = joinsOf(async () => this.#results().joins);
+  readonly limits = limitsOf(async () => this.#opened().limits);
   readonly #location: MemoryLocation;
   readonly #watches = new Set<() => void>();
   #handle: MemoryHandle | undefined;

@@ -1,13 +1,15 @@
-import type { BackendFeatures, JoinStore, ResultBackend, ResultRecord } from '../contracts/backend.ts';
+import type { BackendFeatures, ResultBackend, ResultRecord } from '../contracts/backend.ts';
 import type { ItemFailure, Recipe } from '../contracts/common.ts';
-import type { LimitStore } from '../contracts/limits.ts';
+import type { Diagnosis } from '../contracts/diagnosis.ts';
+import { joinsOf, limitsOf } from '../contracts/opened.ts';
 import { MessageTooLargeError } from '../errors.ts';
-import { openRedis, type RedisHandle } from '../stores/redis.ts';
-import { RedisJoins } from '../stores/redis-joins.ts';
-import { RedisLimits } from '../stores/redis-limits.ts';
-import { RedisResults } from '../stores/redis-results.ts';
-import { RedisWatch } from '../stores/redis-results-watch.ts';
-import { type RedisLocation, type RedisOptions, redisLocation } from '../stores/redis-url.ts';
+import { diagnoseRedis } from '../stores/redis/diagnosis.ts';
+import { RedisJoins } from '../stores/redis/joins.ts';
+import { RedisLimits } from '../stores/redis/limits.ts';
+import { RedisResults } from '../stores/redis/results.ts';
+import { RedisWatch } from '../stores/redis/results-watch.ts';
+import { openRedis, type RedisHandle } from '../stores/redis/store.ts';
+import { type RedisLocation, type RedisOptions, redisLocation } from '../stores/redis/url.ts';
 import { Opening } from '../util/opening.ts';
 import { inSlices } from '../util/slices.ts';
 
@@ -45,24 +47,15 @@ class RedisBackend implements ResultBackend {
   // As far as the server itself keeps what it was told.
   readonly features: BackendFeatures = { durable: true, shared: true, maxDocumentBytes: MAX_DOCUMENT_BYTES };
   readonly recipe: Recipe;
-  readonly joins: JoinStore = {
-    setSize: async (...args) => (await this.#opening.get()).joins.setSize(...args),
-    addMany: async (...args) => (await this.#opening.get()).joins.addMany(...args),
-    read: async (...args) => (await this.#opening.get()).joins.read(...args),
-    take: async (...args) => (await this.#opening.get()).joins.take(...args),
-  };
-  readonly limits: LimitStore = {
-    claimMany: async (...args) => (await this.#opening.get()).limits.claimMany(...args),
-    renewMany: async (...args) => (await this.#opening.get()).limits.renewMany(...args),
-    releaseMany: async (...args) => (await this.#opening.get()).limits.releaseMany(...args),
-    finishMany: async (...args) => (await this.#opening.get()).limits.finishMany(...args),
-    reserveMany: async (...args) => (await this.#opening.get()).limits.reserveMany(...args),
-  };
+  readonly joins = joinsOf(async () => (await this.#opening.get()).joins);
+  readonly limits = limitsOf(async () => (await this.#opening.get()).limits);
+  readonly #location: RedisLocation;
   readonly #opening: Opening<Opened>;
 
   constructor(location: RedisLocation, recipe: Recipe) {
     this.url = location.url;
     this.recipe = recipe;
+    this.#location = location;
     this.#opening = new Opening(`the result backend ${location.url}`, () => open(location));
   }
 
@@ -74,6 +67,10 @@ class RedisBackend implements ResultBackend {
     const opened = await this.#opening.end();
     opened?.watch.close();
     await opened?.release();
+  }
+
+  diagnose(): Promise<Diagnosis> {
+    return diagnoseRedis(this.#location);
   }
 
   async storeMany(records: readonly ResultRecord[], ttlMs?: number): Promise<ItemFailure[]> {

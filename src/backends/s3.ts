@@ -1,15 +1,16 @@
-import type { BackendFeatures, JoinStore, ResultBackend, ResultRecord } from '../contracts/backend.ts';
+import type { BackendFeatures, ResultBackend, ResultRecord } from '../contracts/backend.ts';
 import type { ItemFailure, Recipe } from '../contracts/common.ts';
 import type { Diagnosis } from '../contracts/diagnosis.ts';
 import type { LimitStore } from '../contracts/limits.ts';
+import { joinsOf, limitsOf } from '../contracts/opened.ts';
 import type { StoreNeeds, StoreSetup } from '../contracts/setup.ts';
-import { openBucket, type S3Bucket } from '../stores/s3-bucket.ts';
-import { S3Joins } from '../stores/s3-joins.ts';
-import { s3Limits } from '../stores/s3-limits.ts';
-import { MAX_DOCUMENT_BYTES, S3Results } from '../stores/s3-results.ts';
-import { diagnoseS3, s3Setup } from '../stores/s3-setup.ts';
-import { type S3Location, type S3Options, s3Location } from '../stores/s3-url.ts';
-import { s3Watch } from '../stores/s3-watch.ts';
+import { openBucket, type S3Bucket } from '../stores/s3/bucket.ts';
+import { S3Joins } from '../stores/s3/joins.ts';
+import { s3Limits } from '../stores/s3/limits.ts';
+import { MAX_DOCUMENT_BYTES, S3Results } from '../stores/s3/results.ts';
+import { diagnoseS3, s3Setup } from '../stores/s3/setup.ts';
+import { type S3Location, type S3Options, s3Location } from '../stores/s3/url.ts';
+import { s3Watch } from '../stores/s3/watch.ts';
 import { Opening } from '../util/opening.ts';
 
 /**
@@ -37,19 +38,8 @@ class S3Backend implements ResultBackend {
   readonly features: BackendFeatures = { durable: true, shared: true, maxDocumentBytes: MAX_DOCUMENT_BYTES };
   readonly recipe: Recipe;
   readonly setup: StoreSetup;
-  readonly joins: JoinStore = {
-    setSize: async (...args) => (await this.#opening.get()).joins.setSize(...args),
-    addMany: async (...args) => (await this.#opening.get()).joins.addMany(...args),
-    read: async (...args) => (await this.#opening.get()).joins.read(...args),
-    take: async (...args) => (await this.#opening.get()).joins.take(...args),
-  };
-  readonly limits: LimitStore = {
-    claimMany: async (...args) => (await this.#opening.get()).limits.claimMany(...args),
-    renewMany: async (...args) => (await this.#opening.get()).limits.renewMany(...args),
-    releaseMany: async (...args) => (await this.#opening.get()).limits.releaseMany(...args),
-    finishMany: async (...args) => (await this.#opening.get()).limits.finishMany(...args),
-    reserveMany: async (...args) => (await this.#opening.get()).limits.reserveMany(...args),
-  };
+  readonly joins = joinsOf(async () => (await this.#opening.get()).joins);
+  readonly limits = limitsOf(async () => (await this.#opening.get()).limits);
   readonly #location: S3Location;
   readonly #opening: Opening<Opened>;
 

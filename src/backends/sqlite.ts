@@ -1,13 +1,15 @@
-import type { BackendFeatures, JoinStore, ResultBackend, ResultRecord } from '../contracts/backend.ts';
+import type { BackendFeatures, ResultBackend, ResultRecord } from '../contracts/backend.ts';
 import type { ItemFailure, Recipe } from '../contracts/common.ts';
-import type { LimitStore } from '../contracts/limits.ts';
+import type { Diagnosis } from '../contracts/diagnosis.ts';
+import { joinsOf, limitsOf } from '../contracts/opened.ts';
 import { MessageTooLargeError } from '../errors.ts';
-import { openSqlite, type StoreHandle } from '../stores/sqlite.ts';
-import { SqliteJoins } from '../stores/sqlite-joins.ts';
-import { SqliteLimits } from '../stores/sqlite-limits.ts';
-import { SqliteResults } from '../stores/sqlite-results.ts';
-import { type SqliteLocation, type SqliteOptions, sqliteLocation } from '../stores/sqlite-url.ts';
-import { SqliteWatch } from '../stores/sqlite-watch.ts';
+import { diagnoseSqlite } from '../stores/sqlite/diagnosis.ts';
+import { SqliteJoins } from '../stores/sqlite/joins.ts';
+import { SqliteLimits } from '../stores/sqlite/limits.ts';
+import { SqliteResults } from '../stores/sqlite/results.ts';
+import { openSqlite, type StoreHandle } from '../stores/sqlite/store.ts';
+import { type SqliteLocation, type SqliteOptions, sqliteLocation } from '../stores/sqlite/url.ts';
+import { SqliteWatch } from '../stores/sqlite/watch.ts';
 import { Opening } from '../util/opening.ts';
 import { inSlices } from '../util/slices.ts';
 
@@ -41,24 +43,15 @@ class SqliteBackend implements ResultBackend {
   readonly url: string;
   readonly features: BackendFeatures = { durable: true, shared: true, maxDocumentBytes: MAX_DOCUMENT_BYTES };
   readonly recipe: Recipe;
-  readonly joins: JoinStore = {
-    setSize: async (...args) => (await this.#opening.get()).joins.setSize(...args),
-    addMany: async (...args) => (await this.#opening.get()).joins.addMany(...args),
-    read: async (...args) => (await this.#opening.get()).joins.read(...args),
-    take: async (...args) => (await this.#opening.get()).joins.take(...args),
-  };
-  readonly limits: LimitStore = {
-    claimMany: async (...args) => (await this.#opening.get()).limits.claimMany(...args),
-    renewMany: async (...args) => (await this.#opening.get()).limits.renewMany(...args),
-    releaseMany: async (...args) => (await this.#opening.get()).limits.releaseMany(...args),
-    finishMany: async (...args) => (await this.#opening.get()).limits.finishMany(...args),
-    reserveMany: async (...args) => (await this.#opening.get()).limits.reserveMany(...args),
-  };
+  readonly joins = joinsOf(async () => (await this.#opening.get()).joins);
+  readonly limits = limitsOf(async () => (await this.#opening.get()).limits);
+  readonly #location: SqliteLocation;
   readonly #opening: Opening<Opened>;
 
   constructor(location: SqliteLocation, recipe: Recipe) {
     this.url = location.url;
     this.recipe = recipe;
+    this.#location = location;
     this.#opening = new Opening(`the result backend ${location.url}`, () => open(location));
   }
 
@@ -70,6 +63,10 @@ class SqliteBackend implements ResultBackend {
     const opened = await this.#opening.end();
     opened?.watch.close();
     await opened?.release();
+  }
+
+  diagnose(): Promise<Diagnosis> {
+    return diagnoseSqlite(this.#location);
   }
 
   async storeMany(records: readonly ResultRecord[], ttlMs?: number): Promise<ItemFailure[]> {

@@ -13,15 +13,16 @@ import type {
 } from '../contracts/broker.ts';
 import type { Bus } from '../contracts/bus.ts';
 import type { ItemFailure } from '../contracts/common.ts';
+import type { ParkedMessages } from '../contracts/moving.ts';
 import { ConfigError, LeaseLostError, MessageTooLargeError } from '../errors.ts';
+import type { Buried, MemoryMessages, Stored, Tag } from '../stores/memory/messages.ts';
 import {
   type MemoryHandle,
   type MemoryLocation,
   type MemoryOptions,
   memoryLocation,
   openMemory,
-} from '../stores/memory.ts';
-import type { Buried, MemoryMessages, Stored, Tag } from '../stores/memory-messages.ts';
+} from '../stores/memory/store.ts';
 import type { WireMessage } from '../wire/message.ts';
 
 const MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
@@ -65,6 +66,14 @@ class MemoryBroker implements Broker {
       return buried.length;
     },
     dropMany: async (ids) => this.#unbury(ids).length,
+  };
+  readonly parked: ParkedMessages = {
+    list: async (queue, limit) =>
+      this.#messages()
+        .parked(queue)
+        .slice(0, limit)
+        .map(({ id, dueAt, label, body }) => ({ queue, tag: { id }, dueAt, message: unpack(label, body) })),
+    takeMany: async (messages) => settleMany(messages, ({ id }) => this.#messages().unpark(id)),
   };
   readonly #location: MemoryLocation;
   readonly #consumers = new Set<Consumer>();
@@ -123,6 +132,16 @@ class MemoryBroker implements Broker {
       messages.add({ queue, priority, body: new Uint8Array(body), label }, delayMs);
     });
     return failures;
+  }
+
+  async publishOnce(outgoing: readonly Outgoing[], key: string, ttlMs: number): Promise<boolean> {
+    const large = outgoing.find(({ message }) => message.body.byteLength > MAX_MESSAGE_BYTES);
+    if (large) throw tooLarge(large.queue, large.message.body.byteLength);
+    const { published } = this.#opened().store;
+    if (published.get(key)) return false;
+    published.set(key, true, Date.now() + ttlMs);
+    await this.publishMany(outgoing);
+    return true;
   }
 
   async consume(queues: readonly string[], { leaseMs }: ConsumeOptions = {}): Promise<Consumer> {

@@ -11,15 +11,19 @@ import type {
 } from '../contracts/broker.ts';
 import type { Bus } from '../contracts/bus.ts';
 import type { ItemFailure, Recipe } from '../contracts/common.ts';
+import type { Diagnosis } from '../contracts/diagnosis.ts';
+import type { ParkedMessages } from '../contracts/moving.ts';
 import { MessageTooLargeError, StoreCorruptError } from '../errors.ts';
-import { openRedis, type RedisHandle } from '../stores/redis.ts';
-import { RedisBus } from '../stores/redis-bus.ts';
-import { RedisConsumer } from '../stores/redis-consumer.ts';
-import { RedisDeadLetters } from '../stores/redis-dead-letters.ts';
-import { isOutOfMemory } from '../stores/redis-errors.ts';
-import { RedisLayout } from '../stores/redis-layout.ts';
-import { MAX_BATCH, RedisMessages } from '../stores/redis-messages.ts';
-import { type RedisLocation, type RedisOptions, redisLocation } from '../stores/redis-url.ts';
+import { RedisBus } from '../stores/redis/bus.ts';
+import { RedisConsumer } from '../stores/redis/consumer.ts';
+import { RedisDeadLetters } from '../stores/redis/dead-letters.ts';
+import { diagnoseRedis } from '../stores/redis/diagnosis.ts';
+import { isOutOfMemory } from '../stores/redis/errors.ts';
+import { RedisLayout } from '../stores/redis/layout.ts';
+import { MAX_BATCH, RedisMessages } from '../stores/redis/messages.ts';
+import { RedisParked } from '../stores/redis/parked.ts';
+import { openRedis, type RedisHandle } from '../stores/redis/store.ts';
+import { type RedisLocation, type RedisOptions, redisLocation } from '../stores/redis/url.ts';
 import { Opening } from '../util/opening.ts';
 import { inSlices } from '../util/slices.ts';
 
@@ -45,6 +49,7 @@ interface Opened extends RedisHandle {
   readonly messages: RedisMessages;
   readonly letters: RedisDeadLetters;
   readonly bus: RedisBus;
+  readonly parked: RedisParked;
   readonly consumers: Set<RedisConsumer>;
 }
 
@@ -62,6 +67,10 @@ class RedisBroker implements Broker {
     getMany: async (ids) => (await this.#opening.get()).letters.getMany(ids),
     retryMany: async (ids) => (await this.#opening.get()).letters.retryMany(ids),
     dropMany: async (ids) => (await this.#opening.get()).letters.dropMany(ids),
+  };
+  readonly parked: ParkedMessages = {
+    list: async (queue, limit) => (await this.#opening.get()).parked.list(queue, limit),
+    takeMany: async (messages) => (await this.#opening.get()).parked.takeMany(messages),
   };
   readonly #location: RedisLocation;
   readonly #opening: Opening<Opened>;
@@ -100,6 +109,10 @@ class RedisBroker implements Broker {
     for (const one of closed) if (one.status === 'rejected') throw one.reason;
   }
 
+  diagnose(): Promise<Diagnosis> {
+    return diagnoseRedis(this.#location);
+  }
+
   async declareMany(queues: readonly QueueSpec[]): Promise<void> {
     const { messages } = await this.#opening.get();
     try {
@@ -118,6 +131,15 @@ class RedisBroker implements Broker {
       });
       return failures.map(({ index, error }) => ({ index, error: ofQueue(error, slice[index]) }));
     });
+  }
+
+  async publishOnce(outgoing: readonly Outgoing[], key: string, ttlMs: number): Promise<boolean> {
+    const { messages } = await this.#opening.get();
+    for (const one of outgoing) {
+      const refused = tooLarge(one);
+      if (refused) throw refused;
+    }
+    return messages.publishOnce(outgoing, key, ttlMs);
   }
 
   async consume(queues: readonly string[], { leaseMs }: ConsumeOptions = {}): Promise<Consumer> {
@@ -166,6 +188,7 @@ async function open(location: RedisLocation): Promise<Opened> {
     messages,
     letters: new RedisDeadLetters(store, messages),
     bus: new RedisBus(store, layout),
+    parked: new RedisParked(store, messages),
     consumers: new Set(),
   };
 }

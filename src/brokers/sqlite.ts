@@ -12,14 +12,20 @@ import type {
 } from '../contracts/broker.ts';
 import type { Bus } from '../contracts/bus.ts';
 import type { ItemFailure, Recipe } from '../contracts/common.ts';
+import type { Diagnosis } from '../contracts/diagnosis.ts';
+import type { ParkedMessages } from '../contracts/moving.ts';
 import { MessageTooLargeError } from '../errors.ts';
-import { openSqlite, type StoreHandle } from '../stores/sqlite.ts';
-import { SqliteBus } from '../stores/sqlite-bus.ts';
-import { MAX_BATCH, SqliteConsumer, settleMany } from '../stores/sqlite-consumer.ts';
-import { SqliteDeadLetters } from '../stores/sqlite-dead-letters.ts';
-import { packLabel } from '../stores/sqlite-label.ts';
-import { type NewMessage, SqliteMessages } from '../stores/sqlite-messages.ts';
-import { type SqliteLocation, type SqliteOptions, sqliteLocation } from '../stores/sqlite-url.ts';
+import { SqliteBus } from '../stores/sqlite/bus.ts';
+import { SqliteClaims } from '../stores/sqlite/claims.ts';
+import { MAX_BATCH, SqliteConsumer, settleMany } from '../stores/sqlite/consumer.ts';
+import { SqliteDeadLetters } from '../stores/sqlite/dead-letters.ts';
+import { diagnoseSqlite } from '../stores/sqlite/diagnosis.ts';
+import { packLabel } from '../stores/sqlite/label.ts';
+import { type NewMessage, SqliteMessages } from '../stores/sqlite/messages.ts';
+import { SqliteParked } from '../stores/sqlite/parked.ts';
+import { openSqlite, type StoreHandle } from '../stores/sqlite/store.ts';
+import { type SqliteLocation, type SqliteOptions, sqliteLocation } from '../stores/sqlite/url.ts';
+import { newId } from '../util/ids.ts';
 import { Opening } from '../util/opening.ts';
 import { inSlices } from '../util/slices.ts';
 
@@ -46,6 +52,8 @@ interface Opened extends StoreHandle {
   readonly messages: SqliteMessages;
   readonly letters: SqliteDeadLetters;
   readonly bus: SqliteBus;
+  readonly parked: SqliteParked;
+  readonly claims: SqliteClaims;
   readonly consumers: Set<SqliteConsumer>;
 }
 
@@ -63,6 +71,10 @@ class SqliteBroker implements Broker {
     getMany: async (ids) => (await this.#opening.get()).letters.getMany(ids),
     retryMany: async (ids) => (await this.#opening.get()).letters.retryMany(ids),
     dropMany: async (ids) => (await this.#opening.get()).letters.dropMany(ids),
+  };
+  readonly parked: ParkedMessages = {
+    list: async (queue, limit) => (await this.#opening.get()).parked.list(queue, limit),
+    takeMany: async (messages) => (await this.#opening.get()).parked.takeMany(messages),
   };
   readonly #location: SqliteLocation;
   readonly #opening: Opening<Opened>;
@@ -104,6 +116,10 @@ class SqliteBroker implements Broker {
     }
   }
 
+  diagnose(): Promise<Diagnosis> {
+    return diagnoseSqlite(this.#location);
+  }
+
   async declareMany(queues: readonly QueueSpec[]): Promise<void> {
     const { store, messages } = await this.#opening.get();
     const names = queues.map(({ name }) => name);
@@ -122,6 +138,24 @@ class SqliteBroker implements Broker {
     });
     store.tasks.notify();
     return failures;
+  }
+
+  async publishOnce(outgoing: readonly Outgoing[], key: string, ttlMs: number): Promise<boolean> {
+    const { store, messages, claims } = await this.#opening.get();
+    for (const one of outgoing) {
+      const refused = tooLarge(one);
+      if (refused) throw refused;
+    }
+    const published = await store.write(() => {
+      const now = Date.now();
+      claims.sweep(1, now);
+      // A claim that nobody ends: whoever comes second is refused it.
+      const { granted } = claims.claim({ key: `publish:${key}`, holder: newId(), leaseMs: ttlMs }, now);
+      if (granted) messages.insertMany(outgoing.map((item) => newMessage(item, now)));
+      return granted;
+    });
+    store.tasks.notify();
+    return published;
   }
 
   async consume(queues: readonly string[], { leaseMs }: ConsumeOptions = {}): Promise<Consumer> {
@@ -172,6 +206,8 @@ async function open(location: SqliteLocation): Promise<Opened> {
     messages,
     letters: new SqliteDeadLetters(store, messages),
     bus: new SqliteBus(store),
+    parked: new SqliteParked(store),
+    claims: new SqliteClaims(store),
     consumers: new Set(),
   };
 }

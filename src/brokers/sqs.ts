@@ -10,15 +10,21 @@ import type {
   QueueSpec,
 } from '../contracts/broker.ts';
 import type { ItemFailure, Recipe } from '../contracts/common.ts';
-import { openSqs, type SqsApi } from '../stores/sqs-api.ts';
-import { SqsConsumer } from '../stores/sqs-consumer.ts';
-import { SqsDeadLetters } from '../stores/sqs-dead-letters.ts';
-import { SqsLeases } from '../stores/sqs-leases.ts';
-import { payloadsOf, type SqsPayloads } from '../stores/sqs-payloads.ts';
-import { MAX_BODY_BYTES, MAX_STORED_BYTES, SqsPublishing } from '../stores/sqs-publishing.ts';
-import { SqsQueues } from '../stores/sqs-queues.ts';
-import { SqsStock } from '../stores/sqs-stock.ts';
-import { type SqsLocation, type SqsOptions, sqsLocation } from '../stores/sqs-url.ts';
+import type { Diagnosis } from '../contracts/diagnosis.ts';
+import type { LookThrough } from '../contracts/moving.ts';
+import type { StoreNeeds, StoreSetup } from '../contracts/setup.ts';
+import { openSqs, type SqsApi } from '../stores/sqs/api.ts';
+import { SqsConsumer } from '../stores/sqs/consumer.ts';
+import { SqsDeadLetters } from '../stores/sqs/dead-letters.ts';
+import { diagnoseSqs } from '../stores/sqs/diagnosis.ts';
+import { SqsLeases } from '../stores/sqs/leases.ts';
+import { sqsLookThrough } from '../stores/sqs/look.ts';
+import { payloadsOf, type SqsPayloads } from '../stores/sqs/payloads.ts';
+import { sqsSetup } from '../stores/sqs/provision.ts';
+import { MAX_BODY_BYTES, MAX_STORED_BYTES, SqsPublishing } from '../stores/sqs/publishing.ts';
+import { SqsQueues } from '../stores/sqs/queues.ts';
+import { SqsStock } from '../stores/sqs/stock.ts';
+import { type SqsLocation, type SqsOptions, sqsLocation } from '../stores/sqs/url.ts';
 import { Opening } from '../util/opening.ts';
 
 /** As many as go out in parallel. */
@@ -42,6 +48,7 @@ interface Opened {
   readonly leases: SqsLeases;
   readonly stock: SqsStock;
   readonly letters: SqsDeadLetters;
+  readonly lookThrough: LookThrough;
   readonly consumers: Set<SqsConsumer>;
 }
 
@@ -50,12 +57,14 @@ class SqsBroker implements Broker {
   readonly url: string;
   readonly features: BrokerFeatures;
   readonly recipe: Recipe;
+  readonly setup: StoreSetup;
   readonly deadLetters: DeadLetters = {
     list: async (options) => (await this.#opening.get()).letters.list(options),
     getMany: async (ids) => (await this.#opening.get()).letters.getMany(ids),
     retryMany: async (ids) => (await this.#opening.get()).letters.retryMany(ids),
     dropMany: async (ids) => (await this.#opening.get()).letters.dropMany(ids),
   };
+  readonly lookThrough: LookThrough = async (...args) => (await this.#opening.get()).lookThrough(...args);
   readonly #location: SqsLocation;
   readonly #opening: Opening<Opened>;
   readonly #payloads: SqsPayloads | undefined;
@@ -63,13 +72,14 @@ class SqsBroker implements Broker {
   constructor(location: SqsLocation, payloads: SqsPayloads | undefined, recipe: Recipe) {
     this.url = location.url;
     this.recipe = recipe;
+    this.setup = sqsSetup(location, payloads?.setup);
     this.#location = location;
     this.#opening = new Opening(`the broker ${location.url}`, () => open(location, payloads));
     this.#payloads = payloads;
     this.features = {
       maxDelayMs: Number.POSITIVE_INFINITY,
       leaseMs: location.leaseMs,
-      priority: false,
+      priority: location.options.prioritySteps !== undefined,
       ordering: false,
       maxBatch: MAX_BATCH,
       maxMessageBytes: payloads ? MAX_STORED_BYTES : MAX_BODY_BYTES,
@@ -97,9 +107,14 @@ class SqsBroker implements Broker {
     for (const one of closed) if (one.status === 'rejected') throw one.reason;
   }
 
+  diagnose(needs: StoreNeeds): Promise<Diagnosis> {
+    return diagnoseSqs(this.#location, needs);
+  }
+
   async declareMany(queues: readonly QueueSpec[]): Promise<void> {
     const { queues: known } = await this.#opening.get();
-    const found = await Promise.allSettled(queues.map(({ name }) => known.get(name)));
+    const names = queues.flatMap(({ name }) => known.steps(name).map(({ at }) => at));
+    const found = await Promise.allSettled(names.map((name) => known.get(name)));
     // One that is not there must not keep the others from being served; whoever uses it is told.
     const failed = found.filter((one) => one.status === 'rejected');
     if (failed[0] && failed.length === found.length) throw failed[0].reason;
@@ -156,6 +171,7 @@ async function open(location: SqsLocation, payloads: SqsPayloads | undefined): P
     leases: new SqsLeases(queues, api),
     stock,
     letters: new SqsDeadLetters(queues, stock, payloads),
+    lookThrough: sqsLookThrough(queues, payloads),
     consumers: new Set(),
   };
 }

@@ -1,38 +1,101 @@
 import { emptyGroup, type GroupResult } from '../app/group-result.ts';
+import type { CallOptions } from '../app/task-options.ts';
 import { ConfigError } from '../errors.ts';
-import { Signature } from './signature.ts';
+import type { WireSignature } from '../wire/task-message.ts';
+import { Canvas, type SignatureSender } from './canvas.ts';
+import { toWireOptions } from './wire-options.ts';
+import { groupOf, withOptions } from './wire-tree.ts';
 
-/** The signatures of tasks that return `Values`, one after the other. */
-export type SignaturesOf<Values extends readonly unknown[]> = {
-  readonly [K in keyof Values]: Signature<[], Values[K]>;
-};
+/** The results of members, one by one; groups among them count with their own members. */
+export type ResultsOfAll<Members extends readonly unknown[]> = number extends Members['length']
+  ? Members[number] extends infer M
+    ? ResultOfOne<M>[]
+    : never
+  : Members extends readonly [infer First, ...infer More]
+    ? First extends Group<never, infer Values>
+      ? [...Values, ...ResultsOfAll<More>]
+      : [ResultOfOne<First>, ...ResultsOfAll<More>]
+    : [];
 
-/** Tasks that are sent together and run side by side. */
-export class Group<out Values extends readonly unknown[] = readonly unknown[]> {
-  readonly members: readonly Signature[];
+type ResultOfOne<M> =
+  M extends Group<never, infer Values> ? Values[number] : M extends Canvas<never, infer R> ? R : never;
 
-  constructor(members: readonly Signature[]) {
+/** The arguments that all members still take. */
+export type RestOfAll<Members extends readonly unknown[]> = [Exclude<RestOfOne<Members[number]>, readonly []>] extends [
+  never,
+]
+  ? []
+  : Common<Exclude<RestOfOne<Members[number]>, readonly []>>;
+
+type RestOfOne<M> = M extends { readonly types: (...rest: infer Rest) => unknown } ? Rest : never;
+type Common<U> = (U extends unknown ? (one: U) => void : never) extends (
+  all: infer All extends readonly unknown[],
+) => void
+  ? All
+  : never;
+
+/** Work that is sent together and runs side by side. */
+export class Group<
+  in Rest extends readonly unknown[] = never,
+  out Values extends readonly unknown[] = readonly unknown[],
+> extends Canvas<Rest, Values, GroupResult<Values>> {
+  readonly members: readonly Canvas[];
+
+  constructor(sender: SignatureSender, members: readonly Canvas[], options: CallOptions = {}) {
+    super(sender, options);
     this.members = members;
   }
 
+  /** The same, with its members starting `step` seconds one after the other, from `start` on and up to `stop`. */
+  skew(start = 1, stop = Number.POSITIVE_INFINITY, step = 1): this {
+    const members = this.members.map((member, i) => member.set({ countdown: Math.min(start + i * step, stop) }));
+    return new Group(this.sender, members, this.options) as unknown as this;
+  }
+
+  protected override withOptions(options: CallOptions): this {
+    if (options.link !== undefined)
+      throw new ConfigError('group: a group has no link, for no task of it is its last; make it the header of a chord');
+    return new Group(this.sender, this.members, options) as unknown as this;
+  }
+
   /** Sends all of them in one batch, under one group id. A group without members is over at once, as in Celery. */
-  async delay(): Promise<GroupResult<Values>> {
-    const [first] = this.members;
-    return first ? first.sender.sendGroup(this) : emptyGroup();
+  override async applyAsync(rest: Rest, options: CallOptions = {}): Promise<GroupResult<Values>> {
+    return this.members.length > 0 ? super.applyAsync(rest, options) : emptyGroup();
+  }
+
+  override toWire(): WireSignature {
+    const { link_error: errors, ...options } = toWireOptions(this.options);
+    return groupOf(
+      this.members.map((member) => withOptions(member.toWire(), { link_error: errors })),
+      options,
+    );
   }
 }
 
+const nobody: SignatureSender = {
+  sendSignature: () => Promise.reject(new ConfigError('a group without members has nothing to send')),
+  sendCanvas: () => Promise.reject(new ConfigError('a group without members has nothing to send')),
+  tellsHeaders: false,
+};
+
 /**
- * Puts a group together: `await group([add.s(1, 1), greet.s('Ada')]).delay()`.
+ * Puts a group together: `await group([add.s(1, 1), greet.s('Ada')]).delay()`. Groups in it are dissolved: their members are
+ * its own.
  * @throws ConfigError for what are no signatures
  */
-export function group<const Values extends readonly unknown[]>(members: SignaturesOf<Values>): Group<Values> {
-  const given: unknown = members;
-  if (!Array.isArray(given)) throw new ConfigError(`group: expected a list of signatures, got ${typeof given}`);
-  const wrong = given.findIndex((member) => !(member instanceof Signature));
-  if (wrong >= 0)
-    throw new ConfigError(
-      `group: expected signatures, such as add.s(1, 2), got ${typeof given[wrong]} at index ${wrong}`,
-    );
-  return new Group<Values>(given as readonly Signature[]);
+export function group<const Members extends readonly Canvas[]>(
+  members: Members,
+): Group<RestOfAll<Members>, ResultsOfAll<Members>> {
+  const all = checkedMembers(members, 'group');
+  return new Group(all[0]?.sender ?? nobody, all);
+}
+
+/** Signatures with the members of groups in place of those. */
+export function checkedMembers(members: readonly unknown[], where: string): readonly Canvas[] {
+  if (!Array.isArray(members)) throw new ConfigError(`${where}: expected a list of signatures, got ${typeof members}`);
+  return members.flatMap((member: unknown, i) => {
+    if (member instanceof Group) return member.members.map((one) => one.set(member.options));
+    if (member instanceof Canvas) return [member as Canvas];
+    throw new ConfigError(`${where}: expected signatures, such as add.s(1, 2), got ${typeof member} at index ${i}`);
+  });
 }

@@ -1,109 +1,86 @@
-import type { GroupResult } from '../app/group-result.ts';
 import type { AsyncResult } from '../app/result.ts';
-import type { CallOptions, Sendable } from '../app/task-options.ts';
-import { ConfigError } from '../errors.ts';
+import type { CallOptions } from '../app/task-options.ts';
 import type { WireSignature } from '../wire/task-message.ts';
-import type { Group } from './group.ts';
+import { Canvas, type SignatureSender } from './canvas.ts';
+import { toWireOptions } from './wire-options.ts';
 
-/** Who can send a signature; an app. */
-export interface SignatureSender {
-  sendSignature<R>(
-    signature: Signature<never, R>,
-    args: readonly unknown[],
-    options: CallOptions,
-  ): Promise<AsyncResult<R>>;
-  sendGroup<Values extends readonly unknown[]>(group: Group<Values>): Promise<GroupResult<Values>>;
-  sendChord<R>(header: readonly Signature[], body: Signature<never, R>): Promise<AsyncResult<R>>;
+/** What of a signature is not in its options. */
+interface Shape {
+  readonly immutable?: boolean;
+  /** Options and keys off the wire that have no name here; they are written again as they came. */
+  readonly foreign?: Readonly<Record<string, unknown>>;
+  readonly extra?: Readonly<Record<string, unknown>>;
 }
 
 /**
  * A call that has not been made: a task name, (some of) its arguments and how to send it. `Rest` are the arguments
  * still to come, which are put in front of its own, as Celery does.
  */
-export class Signature<in Rest extends readonly unknown[] = never, out R = unknown> {
+export class Signature<in Rest extends readonly unknown[] = never, out R = unknown> extends Canvas<
+  Rest,
+  R,
+  AsyncResult<R>
+> {
   readonly task: string;
   readonly args: readonly unknown[];
-  readonly options: CallOptions;
-  /** Takes no results of tasks before it. */
-  readonly immutable: boolean;
-  /** @internal */
-  readonly sender: SignatureSender;
+  readonly #shape: Shape;
 
   constructor(
     sender: SignatureSender,
     task: string,
     args: readonly unknown[],
     options: CallOptions = {},
-    immutable = false,
+    shape: Shape = {},
   ) {
-    this.sender = sender;
+    super(sender, options);
     this.task = task;
     this.args = args;
-    this.options = options;
-    this.immutable = immutable;
+    this.#shape = shape;
   }
 
-  /** The same call with other options. */
-  set(options: CallOptions): Signature<Rest, R> {
-    return new Signature(this.sender, this.task, this.args, { ...this.options, ...options }, this.immutable);
+  /** Takes no results of tasks before it. */
+  get immutable(): boolean {
+    return this.#shape.immutable ?? false;
   }
 
-  /** The same call, and `callback` with its result when it succeeds. */
-  link(callback: Signature<[R]> | Signature<[]>): Signature<Rest, R> {
-    return this.set({ link: [...[this.options.link ?? []].flat(), callback] });
+  /** The same call with more arguments in front of its own, and more options. */
+  clone(args: readonly unknown[] = [], options: CallOptions = {}): Signature<Rest, R> {
+    const kwargs = options.kwargs && { ...this.options.kwargs, ...options.kwargs };
+    const all = { ...this.options, ...options, ...(kwargs && { kwargs }) };
+    return new Signature(
+      this.sender,
+      this.task,
+      this.immutable ? this.args : [...args, ...this.args],
+      all,
+      this.#shape,
+    );
   }
 
-  /** The same call, and `errback` with its id when it fails. */
-  linkError(errback: Signature<[string]> | Signature<[]>): Signature<Rest, R> {
-    return this.set({ linkError: [...[this.options.linkError ?? []].flat(), errback] });
+  /** The same task, with other arguments or options in place of its own. */
+  replace({ args = this.args, ...options }: { readonly args?: readonly unknown[] } & CallOptions): Signature<Rest, R> {
+    const all = Object.keys(options).length > 0 ? options : this.options;
+    return new Signature(this.sender, this.task, args, all, this.#shape);
   }
 
-  /** Sends it, with the missing arguments. */
-  delay(...rest: Rest): Promise<AsyncResult<R>> {
-    return this.applyAsync(rest);
+  protected override withOptions(options: CallOptions): this {
+    return new Signature(this.sender, this.task, this.args, options, this.#shape) as this;
   }
 
-  /** Sends it, with the missing arguments and more options. */
-  applyAsync(rest: Rest, options: CallOptions = {}): Promise<AsyncResult<R>> {
+  override applyAsync(rest: Rest, options: CallOptions = {}): Promise<AsyncResult<R>> {
     const args = this.immutable ? this.args : [...rest, ...this.args];
-    return this.sender.sendSignature(this as Signature<never, R>, args, { ...this.options, ...options });
+    return this.sender.sendSignature<R>(this, args, { ...this.options, ...options });
   }
 
-  /** Celery's six-key map of it (wire SPEC 7.1). */
-  toWire(): WireSignature {
+  override toWire(): WireSignature {
+    const { immutable = false, foreign, extra } = this.#shape;
     return {
+      ...extra,
       task: this.task,
       args: this.args,
       kwargs: this.options.kwargs ?? {},
-      options: wireOptions(this.options),
+      options: { ...foreign, ...toWireOptions(this.options) },
       subtask_type: null,
-      immutable: this.immutable,
+      immutable,
     };
   }
-}
-
-/** Options under Celery's names. */
-function wireOptions(options: CallOptions): Record<string, unknown> {
-  const iso = (value: Date | number) => new Date(value).toISOString().replace('Z', '+00:00');
-  const signatures = (value: Sendable | readonly Sendable[]) => [value].flat().map((s) => s.toWire());
-  const wire: Record<string, unknown> = {};
-  const put = <T>(name: string, value: T | undefined, write: (value: T) => unknown = (v) => v) => {
-    if (value !== undefined) wire[name] = write(value);
-  };
-  put('task_id', options.taskId);
-  put('countdown', options.countdown);
-  put('eta', options.eta, iso);
-  put('expires', options.expires, (v) => (typeof v === 'number' ? v : iso(v)));
-  put('queue', options.queue);
-  put('priority', options.priority);
-  put('link', options.link, signatures);
-  put('link_error', options.linkError, signatures);
-  put('headers', options.headers);
-  put('ignore_result', options.ignoreResult);
-  put('serializer', options.serializer);
-  put('compression', options.compression);
-  put('shadow', options.shadow);
-  if (options.signal)
-    throw new ConfigError("a signature cannot carry the option 'signal': it is not part of a message");
-  return wire;
 }

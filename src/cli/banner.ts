@@ -13,6 +13,8 @@ export interface WorkerFacts {
   readonly backend: string | undefined;
   readonly pool: string;
   readonly concurrency: number;
+  /** Between which numbers the worker sets that by itself: at most, at least. */
+  readonly autoscale: readonly [max: number, min: number] | undefined;
   /** Seconds that running tasks get at the end. */
   readonly shutdownTimeout: number;
   /** Who kills the process if it takes longer, and after how many seconds, where that is known. */
@@ -36,6 +38,7 @@ export async function workerFacts(app: LovageApp, worker: Worker): Promise<Worke
     backend: backend?.url,
     pool: worker.pool,
     concurrency: worker.concurrency,
+    autoscale: worker.autoscale,
     shutdownTimeout: worker.grace.tasksMs / 1000,
     killedBy: worker.grace.platform,
     queues: worker.queues,
@@ -56,7 +59,7 @@ export function banner(facts: WorkerFacts, appFile: string | undefined): string 
       ['app', appFile === undefined ? facts.app : `${facts.app} (${appFile})`],
       ['broker', facts.broker],
       ['results', facts.backend ?? 'not kept'],
-      ['concurrency', `${facts.concurrency} (${facts.pool})`],
+      ['concurrency', concurrency(facts)],
       ['queues', facts.queues.join(', ')],
       ['shutdown', shutdown(facts)],
       ['running on', `Node ${facts.node}, ${facts.platform}, host ${facts.hostname}, pid ${facts.pid}`],
@@ -72,6 +75,10 @@ export function banner(facts: WorkerFacts, appFile: string | undefined): string 
     ...tasks,
     '',
   ].join('\n');
+}
+
+function concurrency({ concurrency: slots, autoscale, pool }: WorkerFacts): string {
+  return `${autoscale ? `${autoscale[1]} to ${autoscale[0]}` : slots} (${pool})`;
 }
 
 function shutdown({ shutdownTimeout, killedBy }: WorkerFacts): string {

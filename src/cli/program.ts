@@ -1,13 +1,19 @@
 import { Command } from 'commander';
+import { autoscaleCommand } from './commands/autoscale.ts';
 import { callCommand } from './commands/call.ts';
 import { deployCommand } from './commands/deploy.ts';
 import { dlqCommand } from './commands/dlq.ts';
+import { doctorCommand } from './commands/doctor.ts';
+import { graphCommand } from './commands/graph.ts';
+import { iamCommand } from './commands/iam.ts';
+import { migrateCommand } from './commands/migrate.ts';
 import { purgeCommand } from './commands/purge.ts';
 import { queuesCommand } from './commands/queues.ts';
 import { reconcileCommand } from './commands/reconcile.ts';
 import { reportCommand } from './commands/report.ts';
 import { resultCommand } from './commands/result.ts';
 import { runOneCommand } from './commands/run-one.ts';
+import { setupCommand } from './commands/setup.ts';
 import { statusCommand } from './commands/status.ts';
 import { workerCommand } from './commands/worker.ts';
 import { refuseCommands, refuseOptions } from './refuse.ts';
@@ -20,11 +26,9 @@ export const missingCommands = {
   control: 'workers answer nothing but `lovage status` yet',
   events: 'there are no task events yet; `lovage worker --json` logs each task',
   multi: 'start one worker a service in systemd, Docker or your platform',
-  migrate: 'there is no mover of messages yet',
   shell: 'import the app in `node`',
   amqp: 'there is no AMQP shell',
   list: '`lovage queues` shows the queues',
-  graph: 'there are no graphs',
   logtool: '`lovage worker --json` writes logs for any JSON tool',
   upgrade: 'fromCelerySettings() reads the old names of settings too',
 } as const;
@@ -57,11 +61,17 @@ export function lovageProgram(): Command {
     deployCommand(),
     callCommand(),
     resultCommand(),
+    graphCommand(),
     statusCommand(),
     queuesCommand(),
     purgeCommand(),
     dlqCommand(),
+    migrateCommand(),
+    setupCommand(),
+    iamCommand(),
+    doctorCommand(),
     reportCommand(),
+    autoscaleCommand(),
   ]) {
     program.addCommand(command);
   }

@@ -1,5 +1,7 @@
 import { InvalidArgumentError } from 'commander';
+import { autoscaleKind } from '../app/autoscale.ts';
 import { ConfigError, DecodeError } from '../errors.ts';
+import { parseDuration } from '../util/duration.ts';
 import { type Kind, kinds } from '../util/options.ts';
 import { parseIsoTime } from '../wire/iso-time.ts';
 import { decodeJson } from '../wire/json.ts';
@@ -15,7 +17,17 @@ function reader<T>(kind: Kind<T>): (text: string) => T {
 }
 
 export const seconds = reader(kinds.seconds());
+export const autoscale = reader(autoscaleKind);
 export const list = reader(kinds.texts);
+/** The number of an AWS account. */
+export const accountNumber = reader(
+  kinds.custom<string>(
+    'the 12 digits of an AWS account',
+    () => false,
+    (text) => (/^\d{12}$/.test(text) ? text : undefined),
+  ),
+);
+
 export const wholeNumber = (min: number, max?: number) => reader(kinds.int(min, max));
 
 const isoTime = kinds.custom<Date>(
@@ -36,6 +48,18 @@ export const secondsOrInstant = reader(
     `seconds from now, such as 60, or ${isoTime.expected}`,
     () => false,
     (text) => kinds.seconds().parse(text) ?? isoTime.parse(text),
+  ),
+);
+
+/** A time such as 90s, 2m or 1.5h, in seconds; a plain number is seconds. */
+export const duration = reader(kinds.custom<number>('a time such as 90s, 2m or 1.5h', () => false, parseDuration));
+
+/** A number above 0. */
+export const amount = reader(
+  kinds.custom<number>(
+    'a number above 0',
+    () => false,
+    (text) => (Number(text) > 0 && Number.isFinite(Number(text)) ? Number(text) : undefined),
   ),
 );
 

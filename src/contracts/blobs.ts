@@ -1,4 +1,5 @@
 import type { ItemFailure, Service } from './common.ts';
+import type { StoreSetup } from './setup.ts';
 
 /** Where a piece of data lies in a store: a bucket (or a table) and a key. Plain data, fit for a message. */
 export interface BlobPlace {
@@ -22,6 +23,8 @@ export interface BlobStore extends Service {
   readonly url: string;
   /** Largest piece that it takes. */
   readonly maxBytes: number;
+  /** Present where something has to be created, or allowed, before the first use. */
+  readonly setup?: StoreSetup;
   /** Where a piece of this name lies, or will lie. */
   place(name: string): BlobPlace;
   /** Resolves once the store has them for good. */

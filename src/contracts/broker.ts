@@ -2,6 +2,7 @@ import type { WireMessage } from '../wire/message.ts';
 import type { Bus } from './bus.ts';
 import type { ItemFailure, Recipe, Service } from './common.ts';
 import type { Diagnosable } from './diagnosis.ts';
+import type { LookThrough, ParkedMessages, PublishOnce } from './moving.ts';
 import type { StoreSetup } from './setup.ts';
 
 /** What a store can do. The core and the conformance suite ask; nobody checks a driver's name. */
@@ -100,6 +101,12 @@ export interface Broker extends Service, Partial<Diagnosable> {
   readonly recipe?: Recipe;
   /** Present where something has to be created, or allowed, before the first use. */
   readonly setup?: StoreSetup;
+  /** Present where messages can be seen before they are due. */
+  readonly parked?: ParkedMessages;
+  /** Present where the store can tell that it has taken a batch before. */
+  readonly publishOnce?: PublishOnce;
+  /** Present where a queue can be looked through without receiving from it. */
+  readonly lookThrough?: LookThrough;
 
   declareMany(queues: readonly QueueSpec[]): Promise<void>;
   /** Resolves once the store has the messages for good. */

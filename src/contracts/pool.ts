@@ -81,6 +81,8 @@ export interface Pool<Request> extends Service {
    * false, and does nothing, where no such job is unfinished, or where it would have to be killed and the pool cannot.
    */
   cancel(jobId: string, reason: Error, mode?: 'soft' | 'hard'): boolean;
+  /** Takes back those of these jobs that wait for a slot: each ends as the failure `cancelled`. Those that have one go on. */
+  withdraw(jobIds: ReadonlySet<string>, reason: Error): void;
   /** Changes how many jobs may run at once. Nothing that runs is stopped. */
   resize(slots: number): void;
   /** Resolves when nothing runs and nothing waits. */

@@ -76,6 +76,13 @@ export class AsyncPool<Request, Outcome> implements Pool<Request> {
     return true;
   }
 
+  withdraw(jobIds: ReadonlySet<string>, reason: Error): void {
+    const gone = this.#waiting.filter(({ id }) => jobIds.has(id));
+    if (gone.length === 0) return;
+    this.#waiting.splice(0, Number.POSITIVE_INFINITY, ...this.#waiting.filter(({ id }) => !jobIds.has(id)));
+    this.#begin(gone.map((job) => this.#failed(job, { kind: 'cancelled', error: reason })));
+  }
+
   resize(slots: number): void {
     this.#slots = checkSlots(slots);
     this.#begin([]);

@@ -103,6 +103,10 @@ export class ChildPool<Request, Outcome> implements Pool<Request> {
     return true;
   }
 
+  withdraw(jobIds: ReadonlySet<string>, reason: Error): void {
+    for (const { job } of this.#waiting.filter((entry) => jobIds.has(entry.job.id))) this.cancel(job.id, reason);
+  }
+
   resize(slots: number): void {
     this.#roster.resize(slots);
   }

@@ -1,6 +1,6 @@
 import type { ResultRecord } from '../contracts/backend.ts';
 import type { ItemFailure } from '../contracts/common.ts';
-import { StoreError } from '../errors.ts';
+import { StoreAccessError, StoreError, StoreMissingError } from '../errors.ts';
 import { inParallel } from '../util/in-parallel.ts';
 import { lastOfEach } from './result-documents.ts';
 
@@ -17,10 +17,16 @@ export async function storeEach(
   let trouble: Error | undefined;
   await inParallel(lastOfEach(records), limit, async ({ record, indexes }) => {
     const error = trouble ?? (await store(record).then(nothing, (error: Error) => error));
-    if (error instanceof StoreError) trouble ??= error;
+    if (error && isTrouble(error)) trouble ??= error;
     if (error) for (const index of indexes) failures.push({ index, error });
   });
   return failures.sort((a, b) => a.index - b.index);
+}
+
+/** Not of one record: the next one would fare the same. */
+function isTrouble(error: Error): boolean {
+  if (error instanceof StoreAccessError || error instanceof StoreMissingError) return true;
+  return error instanceof StoreError && error.retryable;
 }
 
 function nothing(): undefined {}

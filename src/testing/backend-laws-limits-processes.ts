@@ -6,8 +6,9 @@ import { eventually } from './eventually.ts';
 
 const inProcesses = (world: BackendWorld) => hasLimits(world) && world.recipe !== undefined && world.features.shared;
 
-async function haveAllReported(children: readonly Child[], what: string): Promise<void> {
-  for (const child of children) await eventually(() => assert.equal(child.reports.at(-1), what), 30_000);
+async function haveAllReported(world: BackendWorld, children: readonly Child[], what: string): Promise<void> {
+  const ms = 30_000 * world.patience;
+  for (const child of children) await eventually(() => assert.equal(child.reports.at(-1), what), ms);
 }
 
 /** Claims and rates between processes. */
@@ -21,9 +22,9 @@ export const limitProcessLaws: readonly BackendLaw[] = [
       const keys = Array.from({ length: 3000 }, (_, i) => world.id(i));
       const start = () => world.children.start({ role: 'claim', recipe, keys, leaseMs: LONG_MS });
       const children = [start(), start(), start()];
-      await haveAllReported(children, 'ready');
+      await haveAllReported(world, children, 'ready');
       for (const child of children) child.goOn();
-      await haveAllReported(children, 'all asked');
+      await haveAllReported(world, children, 'all asked');
       for (const child of children) await child.finish();
       const granted = children.flatMap(({ reports }) => reports.slice(1, -1));
       assert.deepEqual(granted.toSorted(), keys.toSorted());
@@ -38,9 +39,9 @@ export const limitProcessLaws: readonly BackendLaw[] = [
       const [intervalMs, count] = [3_600_000, 300];
       const job = { role: 'reserve', recipe, keys: [world.id('r')], intervalMs, count } as const;
       const children = [world.children.start(job), world.children.start(job), world.children.start(job)];
-      await haveAllReported(children, 'ready');
+      await haveAllReported(world, children, 'ready');
       for (const child of children) child.goOn();
-      await haveAllReported(children, 'all asked');
+      await haveAllReported(world, children, 'all asked');
       for (const child of children) await child.finish();
       const waits = children.flatMap(({ reports }) => reports.slice(1, -1).map(Number));
       // The time that the law takes is nothing beside an interval.
@@ -56,9 +57,9 @@ export const limitProcessLaws: readonly BackendLaw[] = [
       assert.ok(recipe);
       const keys = [world.id('k')];
       const child = world.children.start({ role: 'claim', recipe, keys, leaseMs: 2000 });
-      await haveAllReported([child], 'ready');
+      await haveAllReported(world, [child], 'ready');
       child.goOn();
-      await haveAllReported([child], 'all asked');
+      await haveAllReported(world, [child], 'all asked');
       await child.kill();
       const limits = await world.openLimits();
       await eventually(async () => assert.deepEqual(await claim(limits, world.id('k'), 'next'), GRANTED));

@@ -96,7 +96,7 @@ export const watchLaws: readonly BackendLaw[] = [
           labels.slice(i, i + 500).map((label) => world.record(label, 'SUCCESS')),
         );
       }
-      await eventually(() => assert.equal(told.length, 10_000), 20_000);
+      await eventually(() => assert.equal(told.length, 10_000), 20_000 * world.patience);
       assert.equal(new Set(told).size, 10_000);
       await stop();
     },
@@ -123,7 +123,7 @@ export const watchLaws: readonly BackendLaw[] = [
       assert.ok(recipe);
       const { told, stop } = await watched(await world.open(), [world.id('a')]);
       const child = world.children.start({ role: 'store', recipe, taskIds: [world.id('a')] });
-      await eventually(() => assert.deepEqual(told, [`SUCCESS of ${world.id('a')}`]), 20_000);
+      await eventually(() => assert.deepEqual(told, [`SUCCESS of ${world.id('a')}`]), 20_000 * world.patience);
       await child.finish();
       await stop();
     },

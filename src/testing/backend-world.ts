@@ -14,6 +14,8 @@ export interface BackendFixture {
   cleanup(): Promise<void>;
   /** How another process opens the same store; without it the laws about processes are not asked. */
   readonly recipe?: Recipe;
+  /** So many times as long as usual the laws wait for what takes many requests, where each is slow. Default 1. */
+  readonly patience?: number;
 }
 
 /** A law for result backends. */
@@ -25,6 +27,8 @@ export class BackendWorld {
   readonly hasJoins: boolean;
   readonly hasLimits: boolean;
   readonly recipe: Recipe | undefined;
+  /** By how much a law has to multiply its waiting. */
+  readonly patience: number;
   readonly children = new ChildRunner();
   readonly #fixture: BackendFixture;
   readonly #open = new Set<ResultBackend>();
@@ -37,6 +41,7 @@ export class BackendWorld {
     this.hasJoins = backend.joins !== undefined;
     this.hasLimits = backend.limits !== undefined;
     this.recipe = fixture.recipe;
+    this.patience = fixture.patience ?? 1;
   }
 
   /** A new started connection. */

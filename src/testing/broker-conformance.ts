@@ -3,6 +3,7 @@ import { deadLetterLaws } from './broker-laws-dead-letters.ts';
 import { delayLaws } from './broker-laws-delays.ts';
 import { leaseLaws } from './broker-laws-leases.ts';
 import { messageLaws } from './broker-laws-messages.ts';
+import { movingLaws } from './broker-laws-moving.ts';
 import { processLaws } from './broker-laws-processes.ts';
 import { queueLaws } from './broker-laws-queues.ts';
 import { type BrokerFixture, BrokerWorld } from './broker-world.ts';
@@ -19,6 +20,7 @@ export function brokerConformance(runner: TestRunner, factory: () => Promise<Bro
     leases: leaseLaws,
     delays: delayLaws,
     queues: queueLaws,
+    moving: movingLaws,
     'dead letters': deadLetterLaws,
     bus: busLaws,
     processes: processLaws,

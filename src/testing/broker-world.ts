@@ -55,6 +55,18 @@ export class BrokerWorld {
     return this.#first.bus !== undefined;
   }
 
+  get canSeeParked(): boolean {
+    return this.#first.parked !== undefined;
+  }
+
+  get canPublishOnce(): boolean {
+    return this.#first.publishOnce !== undefined;
+  }
+
+  get canLookThrough(): boolean {
+    return this.#first.lookThrough !== undefined;
+  }
+
   /** A new started connection. */
   async open(): Promise<Broker> {
     const broker = this.#fixture.create();

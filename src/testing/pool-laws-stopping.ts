@@ -36,6 +36,23 @@ export const stoppingLaws: readonly PoolLaw[] = [
     },
   },
   {
+    name: 'jobs that wait can be taken back: each ends at once, those that have a slot go on, and so do the others that wait',
+    async check(world) {
+      const pool = await world.open({ slots: 1 });
+      pool.submit(
+        ['a', 'b', 'c', 'd'].map((id) => ({ id, request: { do: id === 'c' ? 'return' : 'wait', value: id } })),
+      );
+      pool.withdraw(new Set(['a', 'b', 'd', 'unknown']), reason);
+      assert.deepEqual([pool.running, pool.waiting], [1, 1]);
+      assert.deepEqual(await world.result('b'), { failure: 'cancelled', error: reason });
+      assert.deepEqual(await world.result('d'), { failure: 'cancelled', error: reason });
+      pool.cancel('a', reason);
+      await world.result('c');
+      await pool.drained();
+      assert.equal(world.ended.length, 4);
+    },
+  },
+  {
     name: 'a job that is cancelled at any moment of its start ends, and the next one runs',
     async check(world) {
       const pool = await world.open({ slots: 1 });

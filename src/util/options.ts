@@ -119,6 +119,8 @@ export function show(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value);
   if (typeof value === 'function') return 'a function';
   if (value === null || typeof value !== 'object') return String(value);
+  if (Array.isArray(value) && value.length <= 3 && value.every((item) => typeof item === 'number'))
+    return `[${value.join(', ')}]`;
   return Array.isArray(value) ? 'a list' : `an object (${value.constructor?.name ?? 'no prototype'})`;
 }
 

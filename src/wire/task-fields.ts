@@ -102,7 +102,8 @@ function readSignatures(value: unknown, name: string): WireSignature[] {
   return value.map((item, index) => readSignature(item, `${name}[${index}]`));
 }
 
-function readSignature(value: unknown, name: string): WireSignature {
+/** Checks a signature that came over the wire; `name` says where it stands. @throws DecodeError */
+export function readSignature(value: unknown, name: string): WireSignature {
   if (!isMap(value) || typeof value.task !== 'string') throw bad(name, 'a signature (a map with "task")', value);
   return {
     ...value,

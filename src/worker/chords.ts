@@ -1,21 +1,40 @@
 import type { LovageApp } from '../app/app.ts';
+import { type Ancestor, beginJoins, launch } from '../app/launch.ts';
 import type { Publisher } from '../app/publisher.ts';
 import type { Results } from '../app/results.ts';
+import { collectHeader, type MemberEnd } from '../canvas/chord.ts';
+import { abandoned } from '../canvas/expand.ts';
+import { freeze, idOf } from '../canvas/freeze.ts';
+import { bodyOf, isMap, kindOf, signaturesIn, tasksOf, textIn } from '../canvas/wire-tree.ts';
 import type { JoinPart, JoinStore } from '../contracts/backend.ts';
 import type { ItemFailure } from '../contracts/common.ts';
 import { ChordError, ConfigError } from '../errors.ts';
-import { derivedId } from '../util/ids.ts';
 import { encodeError } from '../wire/remote-error.ts';
+import type { ResultNode } from '../wire/result-tuple.ts';
 import { saferepr } from '../wire/saferepr.ts';
 import type { ResultMeta, TaskMessage, WireSignature } from '../wire/task-message.ts';
-import { afterFailure, fromWire } from './follow-ups.ts';
+import { callErrbacks, type Told, tellErrbacks } from './errbacks.ts';
+import { derivedIds } from './follow-ups.ts';
 
 /** A member of a chord that has finished. */
 export interface Arrival {
   readonly joinId: string;
   readonly part: JoinPart;
+  /** The task that has made it arrive. */
   readonly message: TaskMessage;
   readonly body: WireSignature;
+}
+
+/** A chord whose members have all finished. */
+export interface Completion {
+  readonly joinId: string;
+  readonly body: WireSignature;
+  /** The member that finished last: the body follows it. */
+  readonly message: TaskMessage;
+  /** Members in their order. */
+  readonly members: readonly ResultMeta[];
+  /** The header, where results of members are those of groups. */
+  readonly shape?: ResultNode | undefined;
 }
 
 /** Counts members of chords, and sends the body when the last one is there. */
@@ -61,33 +80,136 @@ export class Chords {
       arrivals.map(({ part }) => part),
       ttlMs,
     );
-    const [arrival] = arrivals;
+    const arrival = arrivals.at(-1);
     if (size === undefined || count < size || !arrival) return;
-    const parts = await joins.read(joinId);
+    const [parts, shape] = await Promise.all([joins.read(joinId), this.#results.fetchGroup(joinId)]);
     if (!parts) return;
-    await this.#complete(arrival, parts);
+    const members = parts.map(({ key, document }) => this.#results.decode({ taskId: key, state: '', document }));
+    const { body, message } = arrival;
+    await this.complete({ joinId, body, message, members, shape });
     // Only now: a crash before it sends the body again, with the same id; a join ended earlier would be lost.
     await joins.take(joinId);
   }
 
-  async #complete({ joinId, body, message }: Arrival, parts: readonly JoinPart[]): Promise<void> {
-    const members = parts.map(({ key, document }) => this.#results.decode({ taskId: key, state: '', document }));
-    const id = typeof body.options.task_id === 'string' ? body.options.task_id : derivedId(joinId, 'body');
-    const failed = members.find(({ state }) => state !== 'SUCCESS');
-    const values = members.map(({ result }) => result);
-    const prepared = fromWire(this.#app, body, [values], message, id);
-    if (!failed) return this.#publisher.publishMany([prepared], { retry: false });
-    const error = new ChordError(`Dependency ${failed.taskId} raised ${describe(failed)}`);
-    await this.#results.store({
-      taskId: id,
-      state: 'FAILURE',
-      result: encodeError(error),
-      children: [],
-      dateDone: Date.now(),
+  /** Sends the body with the results, or fails it where a member has. */
+  async complete(completion: Completion): Promise<void> {
+    const { joinId, body, message, members } = completion;
+    const collects = isCollecting(body);
+    const failed = collects ? undefined : members.find(({ state }) => state !== 'SUCCESS');
+    if (failed) {
+      const error = new ChordError(`Dependency ${failed.taskId} raised ${describe(failed)}`);
+      await this.fail(completion, error);
+      return;
+    }
+    const values = valuesOf(completion, collects ? memberEnd : ({ result }) => result);
+    const all = launch(this.#app, body, {
+      args: [values],
+      ids: derivedIds(joinId, 'body'),
+      ancestor: before(body, message),
     });
-    const errbacks = afterFailure(this.#app, prepared.message);
-    if (errbacks.length > 0) await this.#publisher.publishMany(errbacks, { retry: false });
+    await beginJoins(this.#results, all);
+    await this.#publisher.publishMany(all.messages, { retry: false });
   }
+
+  /** Ends all of a body that will not run: its tasks fail, its errbacks are told, chords that wait for it are told, too. */
+  async fail({ joinId, body, message }: Omit<Completion, 'members'>, error: ChordError): Promise<void> {
+    const ids = derivedIds(joinId, 'body');
+    const frozen = freeze(body, ids);
+    const { taskIds, members } = abandoned(frozen, ids);
+    const records = taskIds.map((taskId) =>
+      this.#results.encode({
+        taskId,
+        state: 'FAILURE',
+        result: encodeError(error),
+        children: [],
+        dateDone: Date.now(),
+      }),
+    );
+    const [failure] = await this.#results.required().storeMany(records, this.#results.ttlMs);
+    if (failure) throw failure.error;
+    for (const told of errbacksOf(frozen).map((one) => this.#tell(one, message, error))) {
+      await this.#publisher.publishMany(told.launch.messages, { retry: false });
+      await callErrbacks(this.#app, told.calls);
+    }
+    const documents = new Map(records.map((record) => [record.taskId, record.document]));
+    const outer = members.flatMap(({ taskId, joinId: id, index = 0, body: next }) => {
+      const document = documents.get(taskId);
+      return document === undefined
+        ? []
+        : [{ joinId: id, part: { key: taskId, index, document }, message, body: next }];
+    });
+    const [stuck] = await this.arrive(outer);
+    if (stuck) throw stuck.error;
+  }
+
+  #tell({ errbacks, task }: BodyErrbacks, { rootId, stamps, stampedHeaders }: TaskMessage, error: ChordError): Told {
+    const { args, kwargs } = task;
+    const marks = { ...(stamps && { stamps }), ...(stampedHeaders && { stampedHeaders }) };
+    const failed = { id: idOf(task), task: task.task, args, kwargs, retries: 0, rootId, ...marks };
+    return tellErrbacks(this.#app, errbacks, failed, error);
+  }
+}
+
+/** What a body follows: as it says itself, else the member that finished last. */
+function before({ options }: WireSignature, message: TaskMessage): Ancestor {
+  return {
+    ...message,
+    id: textIn(options, 'parent_id') ?? message.id,
+    rootId: textIn(options, 'root_id') ?? message.rootId,
+  };
+}
+
+interface BodyErrbacks {
+  readonly task: WireSignature;
+  readonly errbacks: readonly WireSignature[];
+}
+
+/** Who is told that a body will not run: of a chain the errbacks of its last step, since those of the chain are among them. */
+function errbacksOf(frozen: WireSignature): BodyErrbacks[] {
+  switch (kindOf(frozen)) {
+    case 'task':
+      return [{ task: frozen, errbacks: signaturesIn(frozen.options, 'link_error') }];
+    case 'chain':
+      return tasksOf(frozen).slice(-1).flatMap(errbacksOf);
+    case 'group':
+      return tasksOf(frozen).flatMap(errbacksOf);
+    case 'chord':
+      return errbacksOf(bodyOf(frozen));
+  }
+}
+
+/** Whether a body is to be told of failures. It is its first task that is told. */
+function isCollecting(body: WireSignature): boolean {
+  switch (kindOf(body)) {
+    case 'chain':
+    case 'group':
+      return tasksOf(body).slice(0, 1).some(isCollecting) || hasMark(body);
+    default:
+      return hasMark(body);
+  }
+}
+
+function hasMark({ options }: WireSignature): boolean {
+  return isMap(options.headers) && options.headers[collectHeader] === true;
+}
+
+/** The results in the order of the members; where a member is a group, its results are a list. */
+function valuesOf({ members, shape }: Completion, read: (meta: ResultMeta) => unknown): unknown[] {
+  if (!shape?.members) return members.map(read);
+  const byId = new Map(members.map((meta) => [meta.taskId, meta]));
+  const valueAt = (node: ResultNode): unknown => {
+    if (node.members) return node.members.map(valueAt);
+    const meta = byId.get(node.id);
+    return meta ? read(meta) : null;
+  };
+  return shape.members.map(valueAt);
+}
+
+function memberEnd({ taskId, state, result }: ResultMeta): MemberEnd {
+  if (state === 'SUCCESS') return { state, taskId, value: result };
+  const { exc_type: type = state, exc_message: message = '' } = isMap(result) ? result : {};
+  const text = Array.isArray(message) ? message.map(String).join(', ') : String(message);
+  return { state: state === 'REVOKED' ? state : 'FAILURE', taskId, type: String(type), message: text };
 }
 
 /** An error in Python's notation, as Celery writes it here. */

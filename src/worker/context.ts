@@ -3,7 +3,8 @@ import type { TaskContext, TaskRequest } from '../app/current-task.ts';
 import type { Logger } from '../app/logger.ts';
 import { type RetryOptions, retryOptionTable } from '../app/retry-options.ts';
 import { type TaskDefinition, taskOption } from '../app/task.ts';
-import { ConfigError, MaxRetriesExceededError, Retry, Snooze } from '../errors.ts';
+import { Canvas } from '../canvas/canvas.ts';
+import { ConfigError, MaxRetriesExceededError, Replaced, Retry, Snooze } from '../errors.ts';
 import { checkOptions } from '../util/options.ts';
 import { saferepr } from '../wire/saferepr.ts';
 import { Checkpoints } from './checkpoints.ts';
@@ -52,6 +53,7 @@ export class WorkerContext implements TaskContext {
       expires: message.expires === undefined ? undefined : new Date(message.expires),
       hostname: this.#hostname,
       headers: message.headers,
+      stamps: message.stamps ?? {},
       origin: message.origin,
       lang: message.lang,
     };
@@ -99,6 +101,12 @@ export class WorkerContext implements TaskContext {
 
   snooze(when: number | Date): never {
     throw new Snooze(when);
+  }
+
+  replace(signature: Canvas<[], unknown>): never {
+    if (!(signature instanceof Canvas))
+      throw new ConfigError(`self.replace: expected a signature, such as add.s(1, 2), got ${typeof signature}`);
+    throw new Replaced(signature.toWire());
   }
 
   /** The retries that were asked for with `throw: false` since the last call; `undefined` for none. */

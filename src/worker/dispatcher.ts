@@ -1,13 +1,18 @@
 import type { LovageApp } from '../app/app.ts';
-import { deliveryLimit } from '../app/task.ts';
 import type { Delivery } from '../contracts/broker.ts';
 import type { PoolOutcome } from '../contracts/pool.ts';
 import { type LeaseLostError, TaskRevokedError, WorkerShutdownError } from '../errors.ts';
+import { Bell } from '../util/bell.ts';
+import { within } from '../util/within.ts';
+import { Ahead } from './ahead.ts';
+import { Burst } from './burst.ts';
+import { EarlyAcks } from './early-acks.ts';
 import type { Gates } from './gates/gates.ts';
 import type { Intake } from './intake.ts';
 import type { Lanes } from './lanes.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
-import type { Held, Outcome, Run, Sorted } from './outcome.ts';
+import { type Held, type Outcome, type Run, release, type Settlement, type Sorted, unread } from './outcome.ts';
+import { Quarantine } from './quarantine.ts';
 import type { Settler } from './settler.ts';
 import type { TaskLog } from './task-log.ts';
 
@@ -21,24 +26,15 @@ export interface DispatcherParts {
   readonly log: TaskLog;
 }
 
-/** While tasks end as fast as they begin, up to so many times the slots are asked for at once. */
-const burstFactor = 5;
-/** A message of this many deliveries may be the one that kills its workers. */
-const suspectAttempt = 3;
-/** How long a suspect runs with nothing else beside it. */
-const quarantineMs = 5_000;
-/** A message whose lane is full comes back after this, and more where there are many. */
-const laterMs = 250;
-const maxLaterMs = 60_000;
 /** How long tasks may start one after the other before timers, signals and sockets get their turn. */
 const turnMs = 10;
 
 /** Holds the messages between their arrival and their end: hands them to the pool as slots are free, and outcomes to the settler. */
 export class Dispatcher {
   readonly #parts: DispatcherParts;
-  readonly #slots: number;
-  readonly #capacity: number;
-  readonly #bursts: boolean;
+  readonly #multiplier: number;
+  readonly #burst: Burst;
+  readonly #ahead: Ahead;
   /** Deliveries that are being read. */
   #arriving = 0;
   /** The end of what arrived last: batches begin in the order in which they came. */
@@ -47,25 +43,23 @@ export class Dispatcher {
   readonly #running = new Map<string, Held>();
   /** Runs that were asked to end because their tasks are revoked. */
   readonly #terminated = new WeakSet<Held>();
-  /** Runs that are being acked before they begin; they have slots already. */
-  readonly #acking = new Set<Promise<void>>();
-  #ackingRuns = 0;
-  #burst = 0;
-  /** Messages in a row that found no room in their lane. */
-  #over = 0;
-  /** The message that runs with nothing new beside it. */
-  #suspect: Held | undefined;
+  readonly #earlyAcks: EarlyAcks;
+  readonly #quarantine: Quarantine;
   #turnEnds = 0;
   #nextJob = 1;
   #closed = false;
-  #wake: (() => void) | undefined;
+  readonly #bell = new Bell();
 
-  /** `slots` run at once; `capacity` are held at once. */
-  constructor(parts: DispatcherParts, slots: number, capacity: number) {
+  /** `multiplier` times as many messages are held as the main lane has slots. */
+  constructor(parts: DispatcherParts, multiplier: number) {
     this.#parts = parts;
-    this.#slots = slots;
-    this.#bursts = parts.app.config.workerBursts;
-    this.#capacity = capacity;
+    const { workerBursts } = parts.app.config;
+    this.#burst = new Burst(workerBursts);
+    const hasChildren = parts.lanes.main.features.isolation !== 'none';
+    this.#ahead = new Ahead(workerBursts && hasChildren, () => this.#trim());
+    this.#multiplier = multiplier;
+    this.#earlyAcks = new EarlyAcks(parts.settler);
+    this.#quarantine = new Quarantine(parts.app, () => this.wake());
   }
 
   /** What runs now. */
@@ -73,38 +67,44 @@ export class Dispatcher {
     return [...this.#running.values()];
   }
 
+  /** Messages that have not begun. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /** The main lane has more slots than before, or fewer. */
+  resized(): void {
+    this.#start();
+    this.wake();
+  }
+
+  /** How many messages may be held, those that run included. */
+  get #capacity(): number {
+    const { slots } = this.#parts.lanes.main;
+    return slots * this.#multiplier + this.#ahead.size(slots);
+  }
+
   /** How many more messages may come. In a burst, one batch is fetched while the one before it is read and run. */
   room(): number {
-    if (this.#suspect) return 0;
-    const batch = this.#capacity + this.#burst;
-    const limit = this.#burst > 0 ? 2 * batch : batch;
+    if (this.#quarantine.isOn) return 0;
+    const batch = this.#capacity + this.#burst.size;
+    const limit = this.#burst.size > 0 ? 2 * batch : batch;
     return Math.max(0, Math.min(batch, limit - this.#arriving - this.#unfinished));
   }
 
   /** Read, and not yet at their end, in the main lane. */
   get #unfinished(): number {
-    return this.#waiting.length + this.#ackingRuns + this.#running.size - this.#parts.lanes.elsewhere;
+    return this.#waiting.length + this.#earlyAcks.count + this.#running.size - this.#parts.lanes.elsewhere;
   }
 
   /** Resolves when there is room and settlements do not lag behind (finished work would pile up in memory), or at an abort. */
   async hasRoom(signal: AbortSignal): Promise<void> {
-    const lags = () => this.#parts.settler.pending > 2 * (this.#capacity + this.#burst) + 100;
-    while (!signal.aborted && (this.room() === 0 || lags())) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const wake = () => resolve();
-      this.#wake = wake;
-      signal.addEventListener('abort', wake, { once: true });
-      await promise;
-      signal.removeEventListener('abort', wake);
-    }
+    const limit = () => 2 * (this.#capacity + this.#burst.size) + 100;
+    await this.#bell.until(() => this.room() > 0 && this.#parts.settler.pending <= limit(), signal);
   }
 
   /** Has `hasRoom` look again. */
-  readonly wake = (): void => {
-    const wake = this.#wake;
-    this.#wake = undefined;
-    wake?.();
-  };
+  readonly wake = (): void => this.#bell.ring();
 
   /** Takes what has been delivered. Resolves when more may be asked for, as far as there is room. */
   async take(deliveries: readonly Delivery[]): Promise<void> {
@@ -112,7 +112,7 @@ export class Dispatcher {
     leases.addMany(deliveries);
     this.#arriving += deliveries.length;
     this.#begun = this.#arrive(deliveries, intake.sort(deliveries), this.#begun);
-    if (this.#burst === 0) await this.#begun;
+    if (this.#burst.size === 0) await this.#begun;
   }
 
   async #arrive(deliveries: readonly Delivery[], sorting: Promise<Sorted>, before: Promise<void>): Promise<void> {
@@ -128,85 +128,57 @@ export class Dispatcher {
   }
 
   async #begin({ runs, settled }: Sorted): Promise<void> {
-    const { settler, log } = this.#parts;
-    settler.add(settled);
-    for (const settlement of settled) log.settled(settlement);
-    const { alone, others } = this.#quarantine(runs);
-    if (others.length > 0) {
-      settler.add(others.map(release));
+    const { settler, lanes, log } = this.#parts;
+    this.#settle(settled);
+    const { alone, others } = this.#quarantine.split(runs);
+    const beside = this.#quarantine.isOn ? [...others, ...this.#waiting.splice(0)] : others;
+    if (beside.length > 0) {
+      this.#giveBack(beside);
       // They must be back in their queue, uncounted, before the suspect begins.
       await settler.drained();
     }
-    const fit = this.#fitting(alone);
-    for (const held of fit) log.received(held);
-    this.#waiting.push(...fit);
+    if (this.#closed) return this.#giveBack(alone);
+    const { main, elsewhere, over, laterMs } = lanes.place(alone);
+    settler.add(over.map((held) => ({ held, outcome: { kind: 'release', later: laterMs } })));
+    for (const held of [...elsewhere, ...main]) log.received(held);
+    for (const held of elsewhere) this.#run([held]);
+    this.#waiting.push(...main);
     this.#turnEnds = performance.now() + turnMs;
     this.#start();
   }
 
-  /** Those whose lane has room for them; the others go back for a while, the longer the more there are. */
-  #fitting(runs: readonly Held[]): readonly Held[] {
-    const { lanes, settler } = this.#parts;
-    const main = runs.filter((held) => !lanes.isElsewhere(held));
-    if (main.length === runs.length) return runs;
-    const over: Held[] = [];
-    for (const held of runs) {
-      if (!lanes.hasRoomFor(held)) over.push(held);
-      else if (lanes.isElsewhere(held)) this.#run([held]);
-    }
-    this.#over = over.length === 0 ? 0 : this.#over + over.length;
-    const later = Math.min(maxLaterMs, laterMs + 10 * this.#over);
-    settler.add(over.map((held) => ({ held, outcome: { kind: 'release', later } })));
-    return main;
+  /** After a batch that did not end at once, what exceeds the capacity goes back, for other workers. */
+  #adapt(wholeBatch: boolean): void {
+    const { slots } = this.#parts.lanes.main;
+    this.#burst.adapt(wholeBatch && this.#unfinished === 0 && performance.now() < this.#turnEnds, slots);
+    if (this.#burst.size === 0) this.#trim();
   }
 
-  /**
-   * A message that kills its worker takes along whatever runs beside it, and the same ones each time they are delivered
-   * again. So a suspect begins with nothing new beside it: either it shows what it is, or it was a bystander and ends.
-   */
-  #quarantine(runs: readonly Held[]): { alone: readonly Held[]; others: readonly Held[] } {
-    // What was fetched while the suspect was being read.
-    if (this.#suspect) return { alone: [], others: runs };
-    const suspect = runs.find((held) => this.#isSuspect(held));
-    if (!suspect) return { alone: runs, others: [] };
-    this.#suspect = suspect;
-    setTimeout(() => this.#endQuarantine(suspect), quarantineMs).unref();
-    return { alone: [suspect], others: runs.filter((held) => held !== suspect) };
-  }
-
-  #isSuspect({ delivery, definition }: Held): boolean {
-    const limit = deliveryLimit(definition, this.#parts.app.config, delivery);
-    // Where retries are deliveries, many of them are no sign of a crash.
-    return delivery.attempt > 1 && delivery.attempt >= (delivery.ordered ? limit : Math.min(suspectAttempt, limit));
-  }
-
-  #endQuarantine(suspect: Held | undefined): void {
-    if (suspect === undefined || suspect !== this.#suspect) return;
-    this.#suspect = undefined;
+  /** Gives back what waits beyond the capacity. */
+  #trim(): void {
+    this.#giveBack(this.#waiting.splice(Math.max(0, this.#capacity - this.#parts.lanes.main.slots)));
     this.wake();
   }
 
-  /**
-   * Short tasks are taken in bursts: as long as whole batches come and end at once, the next may be twice as large, which
-   * spares trips to the store. When one does not end, what exceeds the capacity goes back at once, for other workers.
-   */
-  #adapt(wholeBatch: boolean): void {
-    const ended = this.#unfinished === 0 && performance.now() < this.#turnEnds;
-    if (ended && wholeBatch && this.#bursts) {
-      this.#burst = Math.min((burstFactor - 1) * this.#slots, 2 * this.#burst + this.#slots);
-      return;
-    }
-    this.#burst = 0;
-    const excess = this.#waiting.splice(this.#capacity - this.#slots);
-    this.#parts.settler.add(excess.map(release));
-  }
-
-  /** From now on nothing begins; what has not begun is given back. Resolves when the pool has all that will run. */
+  /** From now on nothing begins; what has not begun is given back. Resolves when the pools have all that will run. */
   async close(): Promise<void> {
     this.#closed = true;
     await this.#begun;
-    this.#parts.settler.add([...this.#waiting.splice(0), ...this.#parts.gates.drop(() => true)].map(release));
-    await Promise.all(this.#acking);
+    this.#giveBack(this.#drop(() => true));
+    this.#ahead.watch(false);
+    await this.#earlyAcks.settled();
+    // What is acked cannot go back: it keeps its turn.
+    const ids = [...this.#running].flatMap(([id, held]) => (held.acked ? [] : [id]));
+    this.#parts.lanes.withdraw(new Set(ids), givenBack);
+  }
+
+  #giveBack(held: readonly Held[]): void {
+    this.#parts.settler.add(held.map(release));
+  }
+
+  #settle(settlements: readonly Settlement[]): void {
+    this.#parts.settler.add(settlements);
+    for (const settlement of settlements) this.#parts.log.settled(settlement);
   }
 
   /** Asks what still runs to stop, waits a moment, and gives back what does not. Returns how many were running. */
@@ -214,13 +186,9 @@ export class Dispatcher {
     const { lanes } = this.#parts;
     const { unfinished } = lanes;
     if (unfinished === 0) return 0;
-    const reason = new WorkerShutdownError('the worker is stopping; the task will run again elsewhere');
-    for (const jobId of this.#running.keys()) lanes.cancel(jobId, reason);
-    const timer = Promise.withResolvers<void>();
-    const waiting = setTimeout(timer.resolve, waitMs);
-    await Promise.race([lanes.drained(), timer.promise]);
-    clearTimeout(waiting);
-    for (const jobId of this.#running.keys()) lanes.kill(jobId, reason);
+    for (const jobId of this.#running.keys()) lanes.cancel(jobId, givenBack);
+    await within(lanes.drained(), waitMs);
+    for (const jobId of this.#running.keys()) lanes.kill(jobId, givenBack);
     const stuck = [...this.#running.values()];
     this.#running.clear();
     this.#parts.settler.add(stuck.map((held) => ({ held, outcome: { kind: 'release', stillRuns: true } })));
@@ -242,28 +210,25 @@ export class Dispatcher {
   /** Tasks that were revoked, by id: they do not begin, and those that run are ended where the value says so. */
   revoke(revoked: ReadonlyMap<string, boolean>): void {
     const gone = this.#drop(({ taskId }) => taskId !== undefined && revoked.has(taskId));
-    const settlements = gone.map((held) => ({ held, outcome: { kind: 'revoked', reason: 'revoked' } }) as const);
-    this.#parts.settler.add(settlements);
-    for (const settlement of settlements) this.#parts.log.settled(settlement);
-    for (const [taskId, terminate] of revoked) if (terminate) this.terminate(taskId);
+    this.#settle(gone.map((held) => ({ held, outcome: { kind: 'revoked', reason: 'revoked' } })));
+    for (const [taskId, terminate] of revoked) if (terminate) this.#terminate(taskId);
     this.wake();
   }
 
-  /** Ends a running task because it is revoked: whatever comes of it, REVOKED is its result. False where none runs. */
-  terminate(taskId: string): boolean {
-    const running = [...this.#running].filter(([, held]) => held.taskId === taskId);
-    for (const [id, held] of running) {
+  /** Ends a running task: whatever comes of it, REVOKED is its result. */
+  #terminate(taskId: string): void {
+    for (const [id, held] of this.#running) {
+      if (held.taskId !== taskId) continue;
       this.#terminated.add(held);
       this.#parts.lanes.end(id, new TaskRevokedError('terminated'));
     }
-    return running.length > 0;
   }
 
   /** Takes out messages that have not begun. */
   #drop(picks: (held: Held) => boolean): Held[] {
     const gone = this.#waiting.filter(picks);
     this.#waiting = this.#waiting.filter((held) => !picks(held));
-    for (const held of gone) this.#endQuarantine(held);
+    for (const held of gone) this.#quarantine.end(held);
     return [...gone, ...this.#parts.gates.drop(picks)];
   }
 
@@ -280,7 +245,7 @@ export class Dispatcher {
   #lost(delivery: Delivery, error: LeaseLostError, stops: (held: Held) => boolean): void {
     const gone = this.#drop((held) => held.delivery === delivery);
     // The store will say that it is lost; only so is it forgotten everywhere.
-    this.#parts.settler.add(gone.map(release));
+    this.#giveBack(gone);
     for (const [id, held] of this.#running)
       if (held.delivery === delivery && stops(held)) this.#parts.lanes.cancel(id, error);
     this.wake();
@@ -296,7 +261,8 @@ export class Dispatcher {
       });
       return;
     }
-    const next = this.#waiting.splice(0, Math.max(0, this.#parts.lanes.main.free - this.#ackingRuns));
+    const next = this.#waiting.splice(0, Math.max(0, this.#parts.lanes.main.free - this.#earlyAcks.count));
+    this.#ahead.watch(this.#waiting.length > 0);
     if (next.length > 0) this.#run(next);
   }
 
@@ -305,34 +271,32 @@ export class Dispatcher {
     const isLate = ({ definition }: Held) => definition?.options.acksLate ?? this.#parts.app.config.taskAcksLate;
     const early = next.filter((held) => !isLate(held));
     if (early.length > 0) {
-      const acking = this.#ackThenRun(early).finally(() => this.#acking.delete(acking));
-      this.#acking.add(acking);
+      this.#earlyAcks.ack(early, (ours, others) => {
+        for (const held of others) this.#quarantine.end(held);
+        this.#submit(ours);
+        this.#start();
+        this.wake();
+      });
     }
     this.#submit(early.length > 0 ? next.filter(isLate) : next);
   }
 
-  async #ackThenRun(early: readonly Held[]): Promise<void> {
-    this.#ackingRuns += early.length;
-    const ours = await this.#parts.settler.ackEarly(early.map(({ delivery }) => delivery));
-    this.#ackingRuns -= early.length;
-    for (const held of early) held.acked = true;
-    const others = early.filter(({ delivery }) => !ours.has(delivery));
-    for (const held of others) this.#endQuarantine(held);
-    await this.#parts.settler.dropClaims(others);
-    this.#submit(early.filter(({ delivery }) => ours.has(delivery)));
-    this.#start();
-    this.wake();
-  }
-
   #submit(runs: readonly Held[]): void {
+    const now = performance.now();
     const jobs = runs.flatMap((held) => {
       if (!held.message) return [];
       const id = String(this.#nextJob++);
       this.#running.set(id, held);
+      held.startedAt = now;
       const { queue, attempt } = held.delivery;
       return [{ id, held, request: { message: held.message, queue, attempt } }];
     });
     if (jobs.length > 0) this.#parts.lanes.submit(jobs);
+  }
+
+  /** It holds messages: some are read, wait, run, or are not settled yet. */
+  get busy(): boolean {
+    return this.#arriving + this.#waiting.length + this.#running.size + this.#parts.settler.pending > 0;
   }
 
   /** Takes what has ended. */
@@ -342,29 +306,15 @@ export class Dispatcher {
       this.#running.delete(job.id);
       // None where it was given back already.
       if (!held) return [];
+      if (this.#parts.lanes.isMain(held)) this.#ahead.ended(performance.now() - (held.startedAt ?? 0));
       return [{ held, outcome: this.#terminated.has(held) ? terminated : outcome }];
     });
-    this.#parts.settler.add(settlements);
-    for (const settlement of settlements) this.#parts.log.settled(settlement);
-    for (const { held } of settlements) this.#endQuarantine(held);
+    this.#settle(settlements);
+    for (const { held } of settlements) this.#quarantine.end(held);
     this.#start();
     this.wake();
   }
 }
 
+const givenBack = new WorkerShutdownError('the worker is stopping; the task will run again elsewhere');
 const terminated = { kind: 'revoked', reason: 'terminated' } as const;
-
-function release(held: Held): { held: Held; outcome: Outcome } {
-  return { held, outcome: { kind: 'release' } };
-}
-
-function unread(delivery: Delivery): Held {
-  return {
-    delivery,
-    taskId: undefined,
-    message: undefined,
-    definition: undefined,
-    acked: false,
-    receivedAt: Date.now(),
-  };
-}

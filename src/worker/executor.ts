@@ -1,7 +1,9 @@
 import type { LovageApp } from '../app/app.ts';
 import { type Running, runAs, type TaskRequest } from '../app/current-task.ts';
 import type { TaskDefinition } from '../app/task.ts';
-import { Ignore, LeaseLostError, Reject, Retry, RetryAfter, Snooze, WorkerShutdownError } from '../errors.ts';
+import { Ignore, LeaseLostError, Reject, Replaced, Retry, RetryAfter, Snooze, WorkerShutdownError } from '../errors.ts';
+import { type ResultTuple, toTuple } from '../wire/result-tuple.ts';
+import { definitionOf } from './builtin-tasks.ts';
 import { WorkerContext } from './context.ts';
 import { type Again, again } from './follow-ups.ts';
 import { runAfter, runBefore } from './hooks.ts';
@@ -13,7 +15,7 @@ interface Begun {
   readonly run: Run;
   readonly definition: TaskDefinition;
   readonly context: WorkerContext;
-  readonly children: string[];
+  readonly children: ResultTuple[];
   readonly signal: AbortSignal;
 }
 
@@ -29,7 +31,7 @@ export class Executor {
 
   /** Returns the outcome at once where the body is synchronous, so that short tasks cost no turn of the event loop. */
   run(run: Run, signal: AbortSignal): Outcome | Promise<Outcome> {
-    const definition = this.#app.tasks.get(run.message.task);
+    const definition = definitionOf(this.#app, run.message.task);
     if (!definition) return { kind: 'release' };
     const context = new WorkerContext(this.#app, definition, run, signal, this.#hostname);
     const running: Running = { context, message: run.message, children: [] };
@@ -135,6 +137,7 @@ export class Executor {
     const { run, definition, context, children, signal } = begun;
     if (error instanceof Retry) return retryOutcome(error, begun);
     if (error instanceof Snooze) return { kind: 'retry', error, dueAt: error.dueAt, children, snoozed: true };
+    if (error instanceof Replaced) return { kind: 'replace', signature: error.signature };
     if (error instanceof Ignore) return { kind: 'ignore' };
     if (error instanceof Reject) return { kind: 'reject', reason: error.message, requeue: error.requeue };
     const stopped =
@@ -164,7 +167,7 @@ export class Executor {
   async #sendBesides({ run, children }: Begun, besides: readonly Again[]): Promise<void> {
     const { publisher } = await this.#app.connections();
     await publisher.publishMany(besides.map((one) => again(this.#app, run.message, run.queue, one)));
-    children.push(run.message.id);
+    children.push(toTuple({ id: run.message.id }));
   }
 }
 

@@ -7,22 +7,34 @@ import { sleep } from '../util/sleep.ts';
 
 /** After so long without a connection people are told what is waited for. */
 const tellAfterMs = 1_000;
+/** So long declaring is tried again in any case: where that is the first request (SQS), one that failed means little. */
+const patienceMs = 5_000;
 
 /**
- * Opens an application's connections for a worker. One try waits for a server as long as its driver says (10 s on Redis);
- * with `brokerConnectionRetryOnStartup` more follow. Says what it waits for when that takes a while.
+ * Opens an application's connections for a worker, and declares its queues. One try waits for a server as long as its
+ * driver says (10 s on Redis); with `brokerConnectionRetryOnStartup` more follow. Says what it waits for when that takes a
+ * while.
  * @throws StoreError when no try succeeded, ConfigError, and the reason of `signal` when that aborts
  */
-export async function firstConnection(app: LovageApp, signal?: AbortSignal): Promise<Running> {
+export async function firstConnection(
+  app: LovageApp,
+  queues: readonly string[],
+  signal?: AbortSignal,
+): Promise<Running> {
   const { logger, config } = app;
   const telling = setTimeout(() => logger.warn({}, `waiting for ${placesOf(app)}`), tellAfterMs);
   const tries = config.brokerConnectionRetryOnStartup ? retryLimit(config) : 0;
+  const patientUntil = performance.now() + patienceMs;
   try {
-    for (let failures = 0; ; failures += 1) {
+    for (let failures = 0, isOpen = false; ; failures += 1) {
       try {
-        return await unlessAborted(app.connections(), signal);
+        const running = await unlessAborted(app.connections(), signal);
+        isOpen = true;
+        await unlessAborted(running.broker.declareMany(queues.map((name) => ({ name }))), signal);
+        return running;
       } catch (error) {
-        if (signal?.aborted || failures >= tries || !isPassing(error as Error)) throw error;
+        const isEnough = failures >= tries && !(isOpen && performance.now() < patientUntil);
+        if (signal?.aborted || isEnough || !isPassing(error as Error)) throw error;
         logger.warn({ tries: failures + 1 }, `${(error as Error).message}; trying again`);
         await sleep(backoffMs(failures, { startMs: 500, maxMs: 5_000 }), signal);
       }

@@ -1,33 +1,66 @@
 import type { LovageApp } from '../app/app.ts';
+import { combinedLaunch, type Launch, launch } from '../app/launch.ts';
 import { orderingKey, origin, type Prepared } from '../app/prepare.ts';
-import type { CallOptions } from '../app/task-options.ts';
-import { Signature } from '../canvas/signature.ts';
-import { derivedId, newId } from '../util/ids.ts';
+import { type Abandoned, abandoned } from '../canvas/expand.ts';
+import { freeze, type IdSource } from '../canvas/freeze.ts';
+import { chainOf, chordOf, groupOf, kindOf, taskOf, withOptions } from '../canvas/wire-tree.ts';
+import { derivedId } from '../util/ids.ts';
 import type { TaskMessage, WireSignature } from '../wire/task-message.ts';
 import type { RetryChanges } from './outcome.ts';
 
-/** What a finished task has sent after it. Ids are the same each time they are worked out, so that a repeated settlement sends recognisable copies. */
-export function afterSuccess(app: LovageApp, message: TaskMessage, value: unknown): Prepared[] {
-  const links = (message.link ?? []).map((link, i) =>
-    fromWire(app, link, [value], message, derivedId(message.id, 'link', i)),
-  );
+/** Ids that are the same each time they are worked out, so that a repeated settlement sends recognisable copies. */
+export function derivedIds(...parts: readonly string[]): IdSource {
+  let count = 0;
+  return () => derivedId(...parts, count++);
+}
+
+/**
+ * What a task that has succeeded has sent after it: its links, and the next step of its chain (wire SPEC 7.2, 7.3). Several
+ * links are sent as a group, as Celery does.
+ */
+export function afterSuccess(app: LovageApp, message: TaskMessage, value: unknown): Launch {
+  const send = (signature: WireSignature, ids: IdSource) =>
+    launch(app, signature, { args: [value], ids, ancestor: message });
+  const launches = linked(message.link ?? []).map((link, i) => send(link, derivedIds(message.id, 'link', String(i))));
   const next = message.chain?.at(-1);
-  if (!next) return links;
-  const step = fromWire(app, next, [value], message, derivedId(message.id, 'chain', message.chain?.length ?? 0));
-  const rest = message.chain?.slice(0, -1) ?? [];
-  return [...links, { ...step, message: { ...step.message, chain: rest } }];
+  if (next) {
+    const step = withOptions(next, { chain: message.chain?.slice(0, -1) });
+    launches.push(send(step, derivedIds(message.id, 'chain', String(message.chain?.length))));
+  }
+  return combinedLaunch(launches);
 }
 
-/** The error callbacks of a failed task: each gets its id (wire SPEC 7.9). */
-export function afterFailure(app: LovageApp, message: TaskMessage): Prepared[] {
-  return (message.linkError ?? []).map((errback, i) =>
-    fromWire(app, errback, [message.id], message, derivedId(message.id, 'errback', i)),
-  );
+function linked(links: readonly WireSignature[]): readonly WireSignature[] {
+  if (links.length < 2) return links;
+  const groups = links.filter((link) => kindOf(link) === 'group');
+  const others = links.filter((link) => kindOf(link) !== 'group');
+  return others.length > 0 ? [...groups, groupOf(others)] : groups;
 }
 
-/** Ids of the chain steps that will not run because the task before them failed. */
-export function abandonedSteps(message: TaskMessage): string[] {
-  return (message.chain ?? []).flatMap(({ options }) => (typeof options.task_id === 'string' ? [options.task_id] : []));
+/** What will not run because a task before it has failed: the rest of its chain. */
+export function abandonedSteps({ id, chain }: TaskMessage): Abandoned {
+  if (!chain?.length) return { taskIds: [], members: [] };
+  const ids = derivedIds(id, 'chain', String(chain.length));
+  return abandoned(freeze(chainOf(chain.toReversed()), ids), ids);
+}
+
+/** What a task that has itself replaced sends in its place: with its id, and all that was to follow it (wire SPEC 7.10). */
+export function replacement(app: LovageApp, message: TaskMessage, signature: WireSignature): Launch {
+  const isGroup = kindOf(signature) === 'group';
+  const whole = isGroup ? chordOf(signature, taskOf('celery.accumulate', { index: 0 })) : signature;
+  const { id, link, linkError, chain, chord, groupId, groupIndex } = message;
+  const inPlace = withOptions(whole, {
+    task_id: id,
+    link,
+    link_error: linkError,
+    chain,
+    chord,
+    group_id: groupId,
+    group_index: groupIndex,
+    replaced_task_nesting: message.replacedTaskNesting + 1,
+  });
+  const ids = derivedIds(id, 'replace', String(message.replacedTaskNesting));
+  return launch(app, inPlace, { args: [], ids, ancestor: message });
 }
 
 /** When a task runs again, and what is different then. */
@@ -74,52 +107,4 @@ export function sameAgain(app: LovageApp, message: TaskMessage, queue: string): 
     serializer: own?.serializer ?? app.config.taskSerializer,
     compression: own?.compression ?? app.config.taskCompression,
   };
-}
-
-/** A signature off the wire, ready to send: partial arguments go in front (wire SPEC 7.1). */
-export function fromWire(
-  app: LovageApp,
-  wire: WireSignature,
-  partial: readonly unknown[],
-  parent: TaskMessage,
-  fallbackId: string,
-): Prepared {
-  const args = wire.immutable ? wire.args : [...partial, ...wire.args];
-  const prepared = app.preparer.call(
-    wire.task,
-    args,
-    callOptions(app, wire, fallbackId),
-    app.tasks.get(wire.task)?.options,
-  );
-  return { ...prepared, message: { ...prepared.message, rootId: parent.rootId, parentId: parent.id } };
-}
-
-/** Call options from Celery's, leaving out what means nothing here. */
-function callOptions(app: LovageApp, wire: WireSignature, fallbackId: string): CallOptions {
-  const o = wire.options;
-  const text = (value: unknown) => (typeof value === 'string' && value !== '' ? value : undefined);
-  const number = (value: unknown) => (typeof value === 'number' ? value : undefined);
-  const date = (value: unknown) =>
-    value instanceof Date ? value : typeof value === 'string' ? new Date(value) : undefined;
-  return {
-    kwargs: wire.kwargs,
-    taskId: text(o.task_id) ?? fallbackId,
-    countdown: date(o.eta) ? undefined : number(o.countdown),
-    eta: date(o.eta),
-    expires: number(o.expires) ?? date(o.expires),
-    queue: text(o.queue) ?? text(o.routing_key),
-    priority: number(o.priority),
-    link: signatures(app, o.link),
-    linkError: signatures(app, o.link_error),
-    headers: typeof o.headers === 'object' && o.headers !== null ? (o.headers as Record<string, unknown>) : undefined,
-    ignoreResult: typeof o.ignore_result === 'boolean' ? o.ignore_result : undefined,
-    shadow: text(o.shadow),
-  };
-}
-
-function signatures(app: LovageApp, value: unknown): Signature[] | undefined {
-  if (!Array.isArray(value) || value.length === 0) return undefined;
-  return (value as WireSignature[]).map(
-    (wire) => new Signature(app, wire.task, wire.args, callOptions(app, wire, newId()), wire.immutable),
-  );
 }

@@ -50,6 +50,7 @@ function endOf(outcome: Outcome): TaskEnd {
       return outcome.snoozed ? { state: 'SNOOZED', dueAt } : { state: 'RETRY', error: outcome.error, dueAt };
     }
     case 'ignore':
+    case 'replace':
       return { state: 'IGNORED' };
     case 'reject':
       return { state: 'REJECTED', reason: outcome.reason };

@@ -7,6 +7,7 @@ import { DeliveryLimitError, NotRegisteredError } from '../errors.ts';
 import { decodeTask, peekTaskId } from '../wire/protocol.ts';
 import { type AcceptList, acceptList } from '../wire/serializers.ts';
 import type { TaskMessage } from '../wire/task-message.ts';
+import { definitionOf } from './builtin-tasks.ts';
 import type { Gates } from './gates/gates.ts';
 import type { Held, Outcome, Settlement, Sorted } from './outcome.ts';
 import { replay } from './replay.ts';
@@ -50,7 +51,7 @@ export class Intake {
     const common = { delivery, acked: false, receivedAt: Date.now() };
     try {
       const decoded = await decodeTask(delivery.message, { accept: this.#accept });
-      const definition = this.#app.tasks.get(decoded.task);
+      const definition = definitionOf(this.#app, decoded.task);
       const own = this.#ignoresResult(decoded, definition) ? { ...decoded, ignoreResult: true } : decoded;
       // A retry that stays in its place is the same message: its deliveries tell how often it was tried.
       const message = delivery.ordered ? { ...own, retries: own.retries + delivery.attempt - 1 } : own;

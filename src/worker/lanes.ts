@@ -10,7 +10,9 @@ import { threadPool } from '../pools/threads.ts';
 import { sibling } from '../util/sibling.ts';
 import type { ChildApp } from './child-runner.ts';
 import type { Executor } from './executor.ts';
+import type { LoopWatch } from './loop-watch.ts';
 import type { Held, Outcome, Run } from './outcome.ts';
+import type { WorkerSetup } from './setup.ts';
 
 /** Where tasks can run. */
 export const poolNames = ['async', 'threads', 'processes', 'solo'] as const;
@@ -19,24 +21,25 @@ export type PoolName = (typeof poolNames)[number];
 export interface LanesOptions {
   readonly app: LovageApp;
   readonly executor: Executor;
-  /** The lane of tasks that name none. */
-  readonly pool: PoolName;
-  /** How many tasks run at once in that lane. */
-  readonly slots: number;
-  readonly hostname: string;
-  /** The file that exports the application, for children. */
-  readonly appFile: string | undefined;
-  /** Seconds, for tasks that have none of their own. */
-  readonly timeLimit: number | undefined;
-  readonly softTimeLimit: number | undefined;
-  readonly maxTasksPerChild: number | undefined;
-  /** KiB. */
-  readonly maxMemoryPerChild: number | undefined;
+  readonly setup: WorkerSetup;
+  /** Notes what runs on the event loop. */
+  readonly loopWatch: LoopWatch | undefined;
   onOutcomes(outcomes: readonly PoolOutcome<Run, Outcome>[]): void;
   /** There may be more room than before. */
   onRoom(): void;
 }
 
+/** What {@link Lanes.place} finds. */
+export interface Placed {
+  readonly main: readonly Held[];
+  readonly elsewhere: readonly Held[];
+  readonly over: readonly Held[];
+  readonly laterMs: number;
+}
+
+/** A message whose lane is full comes back after this, and more where there are many. */
+const leastLaterMs = 250;
+const maxLaterMs = 60_000;
 /** How many tasks may wait in a lane beside the main one, for each of its slots. */
 const waitingPerSlot = 10;
 
@@ -51,11 +54,14 @@ export class Lanes {
   /** Where each job outside of the main lane runs. */
   readonly #elsewhere = new Map<string, Pool<Run>>();
 
+  /** Messages in a row that found no room in their lane. */
+  #over = 0;
+
   /** @throws ConfigError where children are needed and nobody knows which file exports the application */
   constructor(options: LanesOptions) {
     this.#options = options;
     const wanted = new Set([
-      options.pool,
+      options.setup.pool,
       ...[...options.app.tasks.values()].flatMap(({ options: o }) => o.pool ?? []),
     ]);
     for (const name of wanted) this.#pools.set(name, this.#make(name));
@@ -77,6 +83,11 @@ export class Lanes {
     await Promise.all([...this.#pools.values()].map((pool) => pool.stop()));
   }
 
+  /** Whether tasks run on the event loop of this process. */
+  get onLoop(): boolean {
+    return [...this.#pools.values()].some(({ features }) => !features.parallel);
+  }
+
   /** Jobs outside of the main lane. */
   get elsewhere(): number {
     return this.#elsewhere.size;
@@ -89,15 +100,31 @@ export class Lanes {
     return count;
   }
 
-  /** Whether a task has a lane of its own, beside the main one. */
-  isElsewhere({ definition }: Held): boolean {
-    return this.#poolOf(definition) !== this.main;
+  /**
+   * Which tasks may begin or wait in their lanes: those of the main lane, those with another that has room, and those whose
+   * lane is full, which should come back after `laterMs`: the longer, the more there have been in a row.
+   */
+  place(tasks: readonly Held[]): Placed {
+    const room = new Map<Pool<Run>, number>();
+    const main: Held[] = [];
+    const elsewhere: Held[] = [];
+    const over: Held[] = [];
+    for (const held of tasks) {
+      const pool = this.#poolOf(held.definition);
+      if (pool === this.main) {
+        main.push(held);
+        continue;
+      }
+      const left = room.get(pool) ?? (1 + waitingPerSlot) * pool.slots - pool.waiting - pool.running;
+      room.set(pool, left - 1);
+      (left > 0 ? elsewhere : over).push(held);
+    }
+    if (main.length < tasks.length) this.#over = over.length === 0 ? 0 : this.#over + over.length;
+    return { main, elsewhere, over, laterMs: Math.min(maxLaterMs, leastLaterMs + 10 * this.#over) };
   }
 
-  /** Whether one more task may wait for the lane of this one. */
-  hasRoomFor({ definition }: Held): boolean {
-    const pool = this.#poolOf(definition);
-    return pool === this.main || pool.waiting + pool.running < (1 + waitingPerSlot) * pool.slots;
+  isMain({ definition }: Held): boolean {
+    return this.#poolOf(definition) === this.main;
   }
 
   submit(jobs: readonly { readonly id: string; readonly held: Held; readonly request: Run }[]): void {
@@ -124,33 +151,39 @@ export class Lanes {
     if (!this.kill(jobId, reason)) this.cancel(jobId, reason);
   }
 
+  /** Takes back those of these jobs that wait for a slot. */
+  withdraw(jobIds: ReadonlySet<string>, reason: Error): void {
+    for (const pool of this.#pools.values()) pool.withdraw(jobIds, reason);
+  }
+
   /** Resolves when nothing runs. */
   async drained(): Promise<void> {
     await Promise.all([...this.#pools.values()].map((pool) => pool.drained()));
   }
 
   #poolOf(definition: TaskDefinition | undefined): Pool<Run> {
-    const name = definition?.options.pool ?? this.#options.pool;
+    const name = definition?.options.pool ?? this.#options.setup.pool;
     const pool = this.#pools.get(name);
     if (!pool) throw new ConfigError(`no pool '${name}' was started: register tasks before the worker starts`);
     return pool;
   }
 
   #job(id: string, { definition, message }: Held, request: Run): PoolJob<Run> {
-    const { timeLimit, softTimeLimit } = this.#options;
+    const { timeLimit, softTimeLimit } = this.#options.setup;
     const hard = message?.timeLimit ?? definition?.options.timeLimit ?? timeLimit;
     const soft = message?.softTimeLimit ?? definition?.options.softTimeLimit ?? softTimeLimit;
     return {
       id,
       request,
-      label: `${message?.task}[${message?.id}]`,
+      label: labelOf(request),
       ...(hard && { timeLimitMs: hard * 1000 }),
       ...(soft && { softTimeLimitMs: soft * 1000 }),
     };
   }
 
   #make(name: PoolName): Pool<Run> {
-    const { app, executor, pool, slots } = this.#options;
+    const { app, executor, setup, loopWatch } = this.#options;
+    const { pool, slots } = setup;
     const common: PoolOptions<Run, Outcome> = {
       slots:
         name === pool
@@ -164,15 +197,16 @@ export class Lanes {
       },
       failed: (job, failure) => this.#failed(job, failure),
     };
-    const run = (request: Run, signal: AbortSignal) => executor.run(request, signal);
+    const run = (request: Run, signal: AbortSignal) =>
+      loopWatch ? loopWatch.run(labelOf(request), () => executor.run(request, signal)) : executor.run(request, signal);
     if (name === 'async') return new AsyncPool<Run, Outcome>({ ...common, run });
     if (name === 'solo') return new SoloPool<Run, Outcome>({ ...common, slots: 1, run });
     return name === 'threads' ? threadPool(this.#childOptions(common)) : processPool(this.#childOptions(common));
   }
 
   #childOptions(common: PoolOptions<Run, Outcome>): ChildPoolOptions<Run, Outcome> {
-    const { app, hostname, maxTasksPerChild, maxMemoryPerChild, onRoom } = this.#options;
-    const file = this.#options.appFile ?? app.file;
+    const { app, setup, onRoom } = this.#options;
+    const { hostname, maxTasksPerChild, maxMemoryPerChild, appFile: file = app.file } = setup;
     if (file === undefined) {
       throw new ConfigError(
         `threads and processes load the app '${app.name}' by themselves, and nobody knows its file: give the worker appFile: import.meta.filename of the file that exports it`,
@@ -202,6 +236,11 @@ export class Lanes {
     const again = taskOption(options, 'rejectOnWorkerLost') ?? this.#options.app.config.taskRejectOnWorkerLost;
     return again ? { kind: 'abandon', error } : failure;
   }
+}
+
+/** What people call a run. */
+function labelOf({ message }: Run): string {
+  return `${message.task}[${message.id}]`;
 }
 
 /** How many children a pool has where nobody says. */

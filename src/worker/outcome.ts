@@ -2,7 +2,8 @@ import type { TaskDefinition } from '../app/task.ts';
 import type { ResultRecord } from '../contracts/backend.ts';
 import type { Delivery } from '../contracts/broker.ts';
 import type { Claim } from '../contracts/limits.ts';
-import type { TaskMessage } from '../wire/task-message.ts';
+import type { ResultTuple } from '../wire/result-tuple.ts';
+import type { TaskMessage, WireSignature } from '../wire/task-message.ts';
 
 /** One request to a pool. */
 export interface Run {
@@ -31,14 +32,14 @@ export type Outcome =
   | ({
       readonly kind: 'success';
       readonly value: unknown;
-      readonly children: readonly string[];
+      readonly children: readonly ResultTuple[];
       readonly replayed?: boolean;
     } & Forgetting)
   /** FAILURE is stored, error links are sent, the message is acked (or rejected, if the task says so). */
   | ({
       readonly kind: 'failure';
       readonly error: unknown;
-      readonly children: readonly string[];
+      readonly children: readonly ResultTuple[];
       /** What was stored of it in an earlier delivery. */
       readonly replayed?: ResultRecord;
     } & Forgetting)
@@ -50,11 +51,13 @@ export type Outcome =
       readonly kind: 'retry';
       readonly error: unknown;
       readonly dueAt: number;
-      readonly children: readonly string[];
+      readonly children: readonly ResultTuple[];
       readonly snoozed?: boolean;
       readonly changes?: RetryChanges;
       readonly replayed?: boolean;
     }
+  /** The task sends another signature in its place, with its id; nothing is stored, the message is acked. */
+  | ({ readonly kind: 'replace'; readonly signature: WireSignature } & Forgetting)
   /** Nothing is stored, the message is acked. */
   | ({ readonly kind: 'ignore' } & Forgetting)
   /** Nothing is stored, the message goes to the dead letters or back to its queue. */
@@ -91,6 +94,8 @@ export interface Held {
   /** Acked before its run; its lease is over. */
   acked: boolean;
   readonly receivedAt: number;
+  /** When it was handed to its lane, by `performance.now()`. */
+  startedAt?: number;
   readonly claims?: HeldClaims;
 }
 
@@ -104,4 +109,15 @@ export interface Settlement {
 export interface Sorted {
   readonly runs: readonly Held[];
   readonly settled: readonly Settlement[];
+}
+
+/** A message that goes back as it came. */
+export function release(held: Held): Settlement {
+  return { held, outcome: { kind: 'release' } };
+}
+
+/** A message of which nothing is known but that it is here. */
+export function unread(delivery: Delivery): Held {
+  const receivedAt = Date.now();
+  return { delivery, taskId: undefined, message: undefined, definition: undefined, acked: false, receivedAt };
 }

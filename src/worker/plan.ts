@@ -1,4 +1,5 @@
 import type { LovageApp } from '../app/app.ts';
+import type { Launch } from '../app/launch.ts';
 import type { Prepared } from '../app/prepare.ts';
 import type { Results } from '../app/results.ts';
 import { uniqueMark } from '../app/unique.ts';
@@ -6,9 +7,11 @@ import { isFinished, type ResultRecord } from '../contracts/backend.ts';
 import type { Claim } from '../contracts/limits.ts';
 import { LovageError, Reject, TaskRevokedError, WorkerShutdownError } from '../errors.ts';
 import { encodeError } from '../wire/remote-error.ts';
+import { type ResultTuple, toTuple } from '../wire/result-tuple.ts';
 import type { ResultMeta, TaskMessage } from '../wire/task-message.ts';
 import type { Arrival } from './chords.ts';
-import { abandonedSteps, afterFailure, afterSuccess, again, sameAgain } from './follow-ups.ts';
+import { type ErrbackCall, tellErrbacks } from './errbacks.ts';
+import { abandonedSteps, afterSuccess, again, replacement, sameAgain } from './follow-ups.ts';
 import { claimsOf, retriedKey } from './gates/names.ts';
 import type { Held, Outcome, Settlement } from './outcome.ts';
 
@@ -29,10 +32,12 @@ export interface Plan {
   /** Sent before anything is stored: the task itself, for a retry. */
   readonly before: readonly Prepared[];
   readonly records: readonly ResultRecord[];
-  /** What it is to its chord, if it is a member of one. */
-  readonly arrival?: Arrival;
+  /** What it is to the chords that wait for it, or for what it keeps from running. */
+  readonly arrivals?: readonly Arrival[];
   /** Sent after the result is stored. */
-  readonly after: readonly Prepared[];
+  readonly after?: Launch;
+  /** Called after the result is stored. */
+  readonly errbacks?: readonly ErrbackCall[];
   readonly disposition: Disposition;
   readonly claims?: ClaimEnds;
 }
@@ -70,7 +75,9 @@ export class Planner {
       const plan = this.#plan(settlement);
       const arrival = this.#arrival(plan, settlement);
       const claims = claimEnds(settlement, plan.disposition);
-      return arrival || claims ? { ...plan, ...(arrival && { arrival }), ...(claims && { claims }) } : plan;
+      if (!arrival && !claims) return plan;
+      const arrivals = arrival && { arrivals: [arrival, ...(plan.arrivals ?? [])] };
+      return { ...plan, ...arrivals, ...(claims && { claims }) };
     } catch (error) {
       return this.stuck(settlement.held, error as Error, false);
     }
@@ -79,11 +86,13 @@ export class Planner {
   /** What becomes of a message whose settlement could not be carried out: it comes back, or it is given up. */
   stuck(held: Held, error: Error, passing: boolean): Plan {
     const claims = claimEnds({ held, outcome: passing ? { kind: 'release' } : { kind: 'dead', error } });
-    const nothing = { held, before: [], records: [], after: [], ...(claims && { claims }) };
+    const nothing = { held, before: [], records: [], ...(claims && { claims }) };
     if (passing) return { ...nothing, disposition: { kind: 'later', delayMs: comeBackMs } };
     const disposition = { kind: 'reject', reason: error.message } as const;
-    if (held.taskId === undefined || !this.#results.backend || held.message?.ignoreResult)
-      return { ...nothing, disposition };
+    if (held.taskId === undefined || !this.#results.backend) return { ...nothing, disposition };
+    // Those who wait for what follows must not wait for ever.
+    const { records, arrivals } = this.#abandon(held, error, 'FAILURE');
+    if (held.message?.ignoreResult) return { ...nothing, records, arrivals, disposition };
     // As little as possible: something in the full record may be what cannot be written.
     const meta = {
       taskId: held.taskId,
@@ -92,7 +101,7 @@ export class Planner {
       children: [],
       dateDone: Date.now(),
     };
-    return { ...nothing, records: [this.#results.encode(meta)], disposition };
+    return { ...nothing, records: [this.#results.encode(meta), ...records], arrivals, disposition };
   }
 
   /** A member of a chord has arrived when it has finished, in whichever way. */
@@ -104,14 +113,14 @@ export class Planner {
         ? this.#record(held, message, 'SUCCESS', outcome.value, [])
         : outcome.kind === 'failure' && outcome.replayed
           ? outcome.replayed
-          : records.find(({ taskId }) => taskId === message.id);
+          : (records.find(({ taskId }) => taskId === message.id) ?? this.#unstored(held, message, outcome));
     if (!record || !isFinished(record.state)) return undefined;
     const part = { key: message.id, index: message.groupIndex ?? 0, document: record.document };
     return { joinId: message.groupId, part, message, body: message.chord };
   }
 
   #plan({ held, outcome }: Settlement): Plan {
-    const nothing = { held, before: [], records: [], after: [] };
+    const nothing = { held, before: [], records: [] };
     switch (outcome.kind) {
       case 'success':
         return this.#success(held, outcome);
@@ -125,7 +134,11 @@ export class Planner {
           disposition: { kind: 'reject', reason: outcome.error.message },
         };
       case 'revoked':
-        return { ...nothing, records: this.#revoked(held, outcome.reason), disposition: ack };
+        return { ...nothing, ...this.#revoked(held, outcome.reason), disposition: ack };
+      case 'replace':
+        return held.message
+          ? { ...nothing, after: replacement(this.#app, held.message, outcome.signature), disposition: ack }
+          : { ...nothing, disposition: ack };
       case 'ignore':
         return { ...nothing, disposition: ack };
       case 'reject':
@@ -154,85 +167,105 @@ export class Planner {
     const { queue, groupKey } = held.delivery;
     const same = held.acked && held.message ? sameAgain(this.#app, held.message, queue) : undefined;
     const copy = same ? [{ ...same, groupKey: same.groupKey ?? groupKey }] : [];
-    return { held, before: copy, records: [], after: [], disposition: { kind: 'later', delayMs: comeBackMs } };
+    return { held, before: copy, records: [], disposition: { kind: 'later', delayMs: comeBackMs } };
   }
 
   #success(held: Held, { value, children, replayed }: Outcome & { kind: 'success' }): Plan {
     const { message } = held;
-    if (!message) return { held, before: [], records: [], after: [], disposition: ack };
+    if (!message) return { held, before: [], records: [], disposition: ack };
     try {
-      const after = message.link || message.chain?.length ? afterSuccess(this.#app, message, value) : [];
-      const sent = after.length > 0 ? [...after.map((one) => one.message.id), ...children] : children;
+      const after = message.link || message.chain?.length ? afterSuccess(this.#app, message, value) : undefined;
+      const sent = after ? [...after.launched.map(toTuple), ...children] : children;
       const stores = !message.ignoreResult && !replayed && this.#results.backend;
       const records = stores ? [this.#record(held, message, 'SUCCESS', value, sent)] : [];
-      return { held, before: [], records, after, disposition: ack };
+      return { held, before: [], records, disposition: ack, ...(after && { after }) };
     } catch (error) {
-      // The value cannot be written. That is the task's failure, and its caller hears of it.
+      // The value cannot be written, or what is to follow cannot be read. That is the task's failure, and its caller hears of it.
       return this.#failure(held, error, children);
     }
   }
 
-  #failure(held: Held, error: unknown, children: readonly string[]): Plan {
+  #failure(held: Held, error: unknown, children: readonly ResultTuple[]): Plan {
     const { message, taskId, definition } = held;
     const { config } = this.#app;
     const late = definition?.options.acksOnFailureOrTimeout ?? config.taskAcksOnFailureOrTimeout;
     const disposition: Disposition = late ? ack : { kind: 'reject', reason: messageOf(error) };
+    const told = message?.linkError ? tellErrbacks(this.#app, message.linkError, message, error) : undefined;
+    const tells = told && { after: told.launch, errbacks: told.calls };
     if (taskId === undefined || !this.#results.backend) {
-      return { held, before: [], records: [], after: message ? afterFailure(this.#app, message) : [], disposition };
+      return { held, before: [], records: [], disposition, ...tells };
     }
-    const after = message ? afterFailure(this.#app, message) : [];
-    const sent = [...after.map((one) => one.message.id), ...children];
     const wanted = definition?.options.storeErrorsEvenIfIgnored ?? config.taskStoreErrorsEvenIfIgnored;
-    const records: ResultRecord[] = [];
-    if (!message?.ignoreResult || wanted) records.push(this.#failureRecord(held, taskId, error, sent));
-    // Those who wait for a later step of the chain must not wait for ever (wire SPEC 7.3).
-    for (const step of message ? abandonedSteps(message) : []) records.push(this.#failureRecord(held, step, error, []));
-    return { held, before: [], records, after, disposition };
+    const own =
+      !message?.ignoreResult || wanted ? [this.#errorRecord(held, taskId, 'FAILURE', { error, children })] : [];
+    const { records, arrivals } = this.#abandon(held, error, 'FAILURE');
+    return { held, before: [], records: [...own, ...records], arrivals, disposition, ...tells };
+  }
+
+  /** Ends what will not run any more: those who wait for a later step of the chain must not wait for ever (wire SPEC 7.3). */
+  #abandon(held: Held, error: unknown, state: 'FAILURE' | 'REVOKED'): Required<Pick<Plan, 'records' | 'arrivals'>> {
+    const { message } = held;
+    if (!message?.chain?.length || !this.#results.backend) return { records: [], arrivals: [] };
+    const { taskIds, members } = abandonedSteps(message);
+    const records = taskIds.map((id) => this.#errorRecord(held, id, state, { error, children: [] }));
+    const documents = new Map(records.map((record) => [record.taskId, record.document]));
+    const arrivals = members.flatMap(({ taskId, joinId, index = 0, body }) => {
+      const document = documents.get(taskId);
+      return document === undefined ? [] : [{ joinId, part: { key: taskId, index, document }, message, body }];
+    });
+    return { records, arrivals };
+  }
+
+  /** What would be stored of a member of a chord whose results are ignored: the chord needs it all the same. */
+  #unstored(held: Held, message: TaskMessage, outcome: Outcome): ResultRecord | undefined {
+    if (!message.ignoreResult) return undefined;
+    if (outcome.kind === 'success') return this.#record(held, message, 'SUCCESS', outcome.value, []);
+    const error =
+      outcome.kind === 'revoked' ? new TaskRevokedError(outcome.reason) : 'error' in outcome && outcome.error;
+    const isOver = outcome.kind === 'revoked' || outcome.kind === 'failure' || outcome.kind === 'dead';
+    return isOver ? this.#errorRecord(held, message.id, 'FAILURE', { error, children: [] }) : undefined;
   }
 
   #retry(held: Held, outcome: Outcome & { kind: 'retry' }): Plan {
     const { message } = held;
     const { error, children, dueAt, changes } = outcome;
-    if (!message) return { held, before: [], records: [], after: [], disposition: ack };
+    if (!message) return { held, before: [], records: [], disposition: ack };
     const { queue, groupKey, ordered } = held.delivery;
     // A new message would stand behind those that came after this one.
     const inPlace = ordered && !held.acked && changes === undefined;
     const next = again(this.#app, message, queue, outcome);
     const before = inPlace ? [] : [{ ...next, groupKey: next.groupKey ?? groupKey }];
     const stores = !message.ignoreResult && !outcome.replayed && this.#results.backend;
-    const records = stores ? [this.#errorRecord(held, message.id, 'RETRY', error, [message.id, ...children])] : [];
+    const sent = [toTuple({ id: message.id }), ...children];
+    const records = stores ? [this.#errorRecord(held, message.id, 'RETRY', { error, children: sent })] : [];
     const later = { kind: 'later', delayMs: Math.max(0, dueAt - Date.now()) } as const;
-    return { held, before, records, after: [], disposition: inPlace ? later : ack };
+    return { held, before, records, disposition: inPlace ? later : ack };
   }
 
-  #revoked(held: Held, reason: string): ResultRecord[] {
+  #revoked(held: Held, reason: string): Pick<Plan, 'records' | 'arrivals'> {
     const { taskId, message } = held;
-    if (taskId === undefined || !this.#results.backend) return [];
-    // Those who wait for a later step of the chain must not wait for ever.
-    const steps = message ? abandonedSteps(message) : [];
-    return [...(message?.ignoreResult ? [] : [taskId]), ...steps].map((id) =>
-      this.#results.encode({
-        ...this.#ended(held, id, []),
-        state: 'REVOKED',
-        result: encodeError(new TaskRevokedError(reason)),
-      }),
-    );
+    if (taskId === undefined || !this.#results.backend) return { records: [] };
+    const error = new TaskRevokedError(reason);
+    const own = message?.ignoreResult ? [] : [this.#errorRecord(held, taskId, 'REVOKED', { error, children: [] })];
+    const { records, arrivals } = this.#abandon(held, error, 'REVOKED');
+    return { records: [...own, ...records], arrivals };
   }
 
-  #record(held: Held, message: TaskMessage, state: string, result: unknown, children: readonly string[]): ResultRecord {
+  #record(
+    held: Held,
+    message: TaskMessage,
+    state: string,
+    result: unknown,
+    children: readonly ResultTuple[],
+  ): ResultRecord {
     return this.#results.encode({ ...this.#ended(held, message.id, children), state, result });
-  }
-
-  #failureRecord(held: Held, taskId: string, error: unknown, children: readonly string[]): ResultRecord {
-    return this.#errorRecord(held, taskId, 'FAILURE', error, children);
   }
 
   #errorRecord(
     held: Held,
     taskId: string,
-    state: 'FAILURE' | 'RETRY',
-    error: unknown,
-    children: readonly string[],
+    state: 'FAILURE' | 'RETRY' | 'REVOKED',
+    { error, children }: { readonly error: unknown; readonly children: readonly ResultTuple[] },
   ): ResultRecord {
     const meta: ResultMeta = { ...this.#ended(held, taskId, children), state, result: encodeError(error) };
     const traceback = tracebackOf(error);
@@ -247,11 +280,11 @@ export class Planner {
   #ended(
     { message, delivery }: Held,
     taskId: string,
-    children: readonly string[],
+    children: readonly ResultTuple[],
   ): Omit<ResultMeta, 'state' | 'result'> {
     const meta: Mutable<Omit<ResultMeta, 'state' | 'result'>> = {
       taskId,
-      children: children.map((id) => [[id, null], null]),
+      children,
       dateDone: Date.now(),
     };
     if (!message) return meta;
@@ -283,7 +316,8 @@ function claimEnds({ held, outcome }: Settlement, disposition?: Disposition): Cl
   const forgotten = claimsOf(claims);
   const { once } = claims;
   if (!once || !message) return { released: [...released, ...forgotten], forgotten };
-  const isDone = disposition?.kind === 'ack' && outcome.kind !== 'retry';
+  // What a task has in its place has its id, and may be such a task itself.
+  const isDone = disposition?.kind === 'ack' && outcome.kind !== 'retry' && outcome.kind !== 'replace';
   if (isDone) return { finished: once, released: [...released, ...forgotten.filter((one) => one !== once)], forgotten };
   const retried = { key: retriedKey(message.id, message.retries), holder: once.holder };
   return { ...(outcome.kind === 'retry' && { retried }), released: [...released, ...forgotten], forgotten };
@@ -292,7 +326,7 @@ function claimEnds({ held, outcome }: Settlement, disposition?: Disposition): Cl
 /** The task will not run any more. */
 function hasEnded(outcome: Outcome): boolean {
   if (outcome.kind === 'reject') return !outcome.requeue;
-  return !['retry', 'defer', 'release', 'abandon'].includes(outcome.kind);
+  return !['retry', 'replace', 'defer', 'release', 'abandon'].includes(outcome.kind);
 }
 
 function givenUp(): WorkerShutdownError {

@@ -1,4 +1,5 @@
 import type { LovageApp } from '../app/app.ts';
+import { beginJoins, type Launch } from '../app/launch.ts';
 import type { Prepared } from '../app/prepare.ts';
 import type { Publisher } from '../app/publisher.ts';
 import type { Results } from '../app/results.ts';
@@ -10,6 +11,7 @@ import { backoffMs } from '../util/backoff.ts';
 import { Batcher } from '../util/batcher.ts';
 import { sleep } from '../util/sleep.ts';
 import { Chords } from './chords.ts';
+import { callErrbacks } from './errbacks.ts';
 import type { Claims } from './gates/claims.ts';
 import { claimsOf } from './gates/names.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
@@ -143,10 +145,17 @@ export class Settler {
     plans = await step(
       'join',
       plans,
-      (plan) => (plan.arrival ? [plan.arrival] : []),
+      (plan) => plan.arrivals ?? [],
       (some) => this.#chords.arrive(some),
     );
-    plans = await step('send', plans, (plan) => plan.after, send);
+    plans = await step(
+      'begin',
+      plans,
+      (plan) => (plan.after?.joins.length ? [plan.after] : []),
+      (some) => this.#begin(some),
+    );
+    plans = await step('send', plans, (plan) => plan.after?.messages ?? [], send);
+    for (const { errbacks } of plans) if (errbacks?.length) await callErrbacks(this.#parts.app, errbacks);
     plans = await step(
       'claim',
       plans,
@@ -158,6 +167,12 @@ export class Settler {
     const back = new Set([...stuck.keys()].map(({ held }) => held));
     await this.#forget(settlements.filter(({ held }) => !back.has(held)));
     return [];
+  }
+
+  /** Tells the store of chords that are about to be sent. */
+  async #begin(launches: readonly Launch[]): Promise<ItemFailure[]> {
+    const ends = await Promise.allSettled(launches.map((one) => beginJoins(this.#parts.results, one)));
+    return ends.flatMap((end, index) => (end.status === 'rejected' ? [{ index, error: end.reason as Error }] : []));
   }
 
   /** Removes what finished tasks have left behind; where that fails, it vanishes with time. */
@@ -176,6 +191,8 @@ export class Settler {
     const records = plans.flatMap((plan) => plan.records);
     if (records.length > 0)
       await this.#persist('store', records, async (some) => results.backend?.storeMany(some, results.ttlMs) ?? [], now);
+    const arrivals = plans.flatMap((plan) => plan.arrivals ?? []);
+    if (arrivals.length > 0) await this.#persist('join', arrivals, (some) => this.#chords.arrive(some), now);
     await this.#dispose(plans, now);
   }
 

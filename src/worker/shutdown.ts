@@ -2,12 +2,14 @@ import type { Lifecycle } from '../app/lifecycle.ts';
 import type { Logger } from '../app/logger.ts';
 import { maxTimerMs } from '../util/sleep.ts';
 import { within } from '../util/within.ts';
+import type { Autoscaler } from './autoscaler.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { Fetcher } from './fetcher.ts';
 import type { Claims } from './gates/claims.ts';
 import type { Grace } from './grace.ts';
 import type { Lanes } from './lanes.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
+import type { LoopWatch } from './loop-watch.ts';
 import type { Held } from './outcome.ts';
 import type { RenewableConsumer } from './renewable-consumer.ts';
 import type { Revocations } from './revocations.ts';
@@ -26,6 +28,8 @@ export interface Ending {
   readonly consumer: RenewableConsumer;
   readonly fetcher: Fetcher;
   readonly watchdog: Watchdog | undefined;
+  readonly loopWatch: LoopWatch | undefined;
+  readonly autoscaler: Autoscaler | undefined;
   readonly stopControl: () => Promise<void>;
   readonly lifecycle: Lifecycle;
 }
@@ -73,6 +77,11 @@ export class Shutdown {
     return this.#overdue;
   }
 
+  /** What there is to end; `undefined` before the start. */
+  get parts(): Ending | undefined {
+    return this.#parts;
+  }
+
   /** Tells which parts there are to end. */
   attach(parts: Ending): void {
     this.#parts = parts;
@@ -116,14 +125,15 @@ export class Shutdown {
    * aborts the others and gives them back. Resolves with whether all of it went well.
    */
   async carryOut(parts: Ending): Promise<boolean> {
-    const { dispatcher, lanes, settler, leases, claims, revocations } = parts;
-    const { consumer, fetcher, watchdog, stopControl, lifecycle } = parts;
+    const { dispatcher, lanes, settler, leases, claims, revocations, loopWatch } = parts;
+    const { consumer, fetcher, watchdog, autoscaler, stopControl, lifecycle } = parts;
     const { logger, grace } = this.#options;
     const { signal } = this.#tasksOver;
     // An aborted task needs a moment to notice, and perhaps to leave a last checkpoint.
     const abortMs = (grace.lastMs * 2) / 3;
     lifecycle.stopping();
     watchdog?.stop();
+    autoscaler?.stop();
     const unwatched = revocations.stop();
     // A store in trouble must not hold up the end: what cannot be settled then comes back by itself.
     signal.addEventListener('abort', () => settler.hurry(), { once: true });
@@ -145,6 +155,7 @@ export class Shutdown {
     await lifecycle.stop(signal);
     await unwatched;
     await stopControl();
+    await loopWatch?.stop();
     await leases.stop();
     await claims?.stop();
     const closed = await consumer.close().catch((error: Error) => error);

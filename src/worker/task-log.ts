@@ -12,6 +12,14 @@ export interface WorkerCounts {
   revoked: number;
   /** Gone to the dead letters. */
   dead: number;
+  /** By queue: how many runs have ended by themselves, and how many seconds they took together. */
+  runtimes?: Record<string, Runtimes>;
+}
+
+/** How long some runs took. */
+export interface Runtimes {
+  runs: number;
+  seconds: number;
 }
 
 /** Tells people and counts what happens to tasks, in Celery's words. */
@@ -35,6 +43,7 @@ export class TaskLog {
 
   settled({ held, outcome }: Settlement): void {
     this.#count(outcome);
+    this.#time(held, outcome);
     this.#tell(loudest(outcome), () => {
       const name = `Task ${held.message?.shadow ?? held.message?.task ?? 'unreadable'}[${held.taskId ?? 'no id'}]`;
       const line = describe(held, outcome, (Date.now() - held.receivedAt) / 1000);
@@ -54,6 +63,15 @@ export class TaskLog {
     }
   }
 
+  #time({ startedAt, delivery: { queue } }: Held, { kind }: Outcome): void {
+    if (startedAt === undefined || (kind !== 'success' && kind !== 'failure' && kind !== 'retry')) return;
+    this.#counts.runtimes ??= {};
+    this.#counts.runtimes[queue] ??= { runs: 0, seconds: 0 };
+    const runtimes = this.#counts.runtimes[queue];
+    runtimes.runs += 1;
+    runtimes.seconds += (performance.now() - startedAt) / 1000;
+  }
+
   #count(outcome: Outcome): void {
     const counts = this.#counts;
     if (outcome.kind === 'success') counts.succeeded += 1;
@@ -64,7 +82,7 @@ export class TaskLog {
   }
 }
 
-type Level = Exclude<keyof Logger, 'isLevelEnabled'>;
+type Level = Exclude<keyof Logger, 'isLevelEnabled' | 'out'>;
 
 function loudest({ kind }: Outcome): Level {
   return kind === 'failure' || kind === 'dead' || kind === 'abandon' ? 'error' : 'info';
@@ -107,6 +125,8 @@ function describe({ definition, delivery }: Held, outcome: Outcome, seconds: num
       return info(`rejected${outcome.requeue ? ' and requeued' : ''}: ${outcome.reason}`);
     case 'ignore':
       return info('ignored', { seconds });
+    case 'replace':
+      return info(`replaced by ${outcome.signature.task}`, { seconds });
     case 'defer':
       return { level: 'debug', fields: { until: new Date(outcome.dueAt).toISOString() }, text: 'parked until due' };
     case 'release':

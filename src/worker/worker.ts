@@ -1,111 +1,78 @@
 import type { LovageApp } from '../app/app.ts';
+import type { Autoscale } from '../app/autoscale.ts';
 import { Lifecycle } from '../app/lifecycle.ts';
-import { checkTimeLimits } from '../app/task-options.ts';
-import type { Broker } from '../contracts/broker.ts';
-import { listenForControl } from '../control/responder.ts';
 import { ConfigError, WorkerShutdownError } from '../errors.ts';
-import { checkOptions, kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
+import { type Assembly, assemble } from './assembly.ts';
 import { isPoolChild } from './child-runner.ts';
-import { Dispatcher } from './dispatcher.ts';
-import { Executor } from './executor.ts';
-import { Fetcher } from './fetcher.ts';
-import { firstConnection, retryLimit } from './first-connection.ts';
-import { Gates } from './gates/gates.ts';
-import { claimsFor, needsClaims } from './gates/setup.ts';
-import { type Grace, graceOf, platformOf } from './grace.ts';
-import { Intake } from './intake.ts';
-import { defaultChildren, Lanes, type PoolName, poolNames } from './lanes.ts';
-import { LeaseKeeper } from './lease-keeper.ts';
-import { nodeName } from './node-name.ts';
-import { RenewableConsumer } from './renewable-consumer.ts';
-import { Revocations } from './revocations.ts';
-import { Settler } from './settler.ts';
+import { retryLimit } from './first-connection.ts';
+import type { Grace } from './grace.ts';
+import type { PoolName } from './lanes.ts';
+import { warnOfNamesakes } from './namesakes.ts';
+import { type WorkerOptions, type WorkerSetup, workerSetup } from './setup.ts';
 import { type Ending, Shutdown } from './shutdown.ts';
 import { echoMs, isRemapped, listenForSignals, readSignal, type StopMode } from './signals.ts';
 import { StateKeeper } from './state-keeper.ts';
-import { TaskLog, type WorkerCounts } from './task-log.ts';
-import { Watchdog } from './watchdog.ts';
-import type { WorkerState } from './worker-state.ts';
-
-/** Every option of a worker; the same names as the command line's. */
-export const workerOptionTable = {
-  queues: option({ kind: kinds.texts, doc: 'Queues to consume. Without it: taskQueues, or the default queue.' }),
-  concurrency: option({ kind: kinds.int(1, 100_000), doc: 'Overrides workerConcurrency.' }),
-  pool: option({ kind: kinds.oneOf(...poolNames), doc: 'Overrides workerPool.' }),
-  appFile: option({
-    kind: kinds.text,
-    doc: 'The file that exports the app, for threads and processes. Without it: the file that made it.',
-  }),
-  timeLimit: option({ kind: kinds.seconds(), doc: 'Overrides taskTimeLimit, in seconds.' }),
-  softTimeLimit: option({ kind: kinds.seconds(), doc: 'Overrides taskSoftTimeLimit, in seconds.' }),
-  maxTasksPerChild: option({ kind: kinds.int(1), doc: 'Overrides workerMaxTasksPerChild.' }),
-  maxMemoryPerChild: option({ kind: kinds.int(1), doc: 'Overrides workerMaxMemoryPerChild, in KiB.' }),
-  prefetchMultiplier: option({ kind: kinds.int(1, 1000), doc: 'Overrides workerPrefetchMultiplier.' }),
-  name: option({
-    kind: kinds.text,
-    doc: "Node name; `%h` is the host, `%n` the name, `%d` the domain. Default 'celery@%h'.",
-  }),
-  shutdownTimeout: option({ kind: kinds.seconds(), doc: 'Overrides workerShutdownTimeout, in seconds.' }),
-  softShutdownTimeout: option({ kind: kinds.seconds(), doc: 'Overrides workerSoftShutdownTimeout, in seconds.' }),
-} satisfies OptionTable;
-
-export type WorkerOptions = OptionsOf<typeof workerOptionTable>;
+import type { WorkerCounts } from './task-log.ts';
+import type { WorkerEvent, WorkerState } from './worker-state.ts';
 
 /** Runs an application's tasks: puts fetcher, dispatcher, settler and lease keeper together, starts and stops them in order. */
 export class Worker {
   readonly app: LovageApp;
-  readonly hostname: string;
-  readonly queues: readonly string[];
-  readonly pool: PoolName;
-  /** How many tasks run at once in the main pool. */
-  readonly concurrency: number;
   readonly counts: WorkerCounts = { received: 0, succeeded: 0, failed: 0, retried: 0, revoked: 0, dead: 0 };
-  readonly #options: WorkerOptions;
-  /** How long its end may take. */
-  readonly grace: Grace;
-  readonly #capacity: number;
+  readonly #setup: WorkerSetup;
   readonly #shutdown: Shutdown;
-  /** A start that waits for its broker is given up. */
+  /** Aborts when it is to end: a start that waits for its broker is given up. */
   readonly #unwanted = new AbortController();
   readonly #life: StateKeeper;
-  #starting: Promise<Parts> | undefined;
+  #starting: Promise<Ending> | undefined;
   #stopping: Promise<number> | undefined;
 
   /** @throws ConfigError for an unknown or wrong option */
   constructor(app: LovageApp, options: WorkerOptions = {}) {
-    checkOptions(workerOptionTable, options, 'the worker');
-    const { config } = app;
     if (isPoolChild()) throw new ConfigError(inChild);
-    checkTimeLimits('the worker', {
-      timeLimit: options.timeLimit ?? config.taskTimeLimit,
-      softTimeLimit: options.softTimeLimit ?? config.taskSoftTimeLimit,
-    });
     this.app = app;
-    this.#options = options;
-    this.hostname = nodeName(options.name ?? 'celery@%h');
-    this.queues = options.queues ?? config.taskQueues ?? [config.taskDefaultQueue];
-    if (this.queues.length === 0) throw new ConfigError('a worker needs at least one queue, got an empty list');
-    this.pool = options.pool ?? config.workerPool;
-    this.concurrency = this.#slots(options.concurrency);
-    this.#capacity = this.concurrency * (options.prefetchMultiplier ?? config.workerPrefetchMultiplier);
-    this.grace = graceOf(options.shutdownTimeout ?? config.workerShutdownTimeout, platformOf(process.env));
+    this.#setup = workerSetup(app, options);
+    const { grace, softShutdownMs } = this.#setup;
     this.#shutdown = new Shutdown({
       hostname: this.hostname,
-      grace: this.grace,
-      softMs: (options.softShutdownTimeout ?? config.workerSoftShutdownTimeout) * 1000,
+      grace,
+      softMs: softShutdownMs,
       logger: () => app.logger,
     });
     this.#life = new StateKeeper(
-      retryLimit(config),
+      retryLimit(app.config),
       () => app.logger,
       () => void this.#end('warm', 'it cannot go on').catch(() => {}),
     );
   }
 
-  #slots(given: number | undefined): number {
-    const { workerConcurrency, workerChildren = defaultChildren } = this.app.config;
-    if (this.pool === 'solo') return 1;
-    return given ?? (this.pool === 'async' ? workerConcurrency : workerChildren);
+  /** The node name. */
+  get hostname(): string {
+    return this.#setup.hostname;
+  }
+
+  get queues(): readonly string[] {
+    return this.#setup.queues;
+  }
+
+  /** The main pool. */
+  get pool(): PoolName {
+    return this.#setup.pool;
+  }
+
+  /** How many tasks run at once in the main pool; with `autoscale` now. */
+  get concurrency(): number {
+    return this.#shutdown.parts?.lanes.main.slots ?? this.#setup.slots;
+  }
+
+  /** Between which numbers it sets that by itself, if it does. */
+  get autoscale(): Autoscale | undefined {
+    return this.#setup.autoscale;
+  }
+
+  /** How long its end may take. */
+  get grace(): Grace {
+    return this.#setup.grace;
   }
 
   /** What the worker is doing now. */
@@ -134,6 +101,11 @@ export class Worker {
       this.#starting = this.#start();
     }
     await this.#starting;
+  }
+
+  /** It holds messages: some run, wait for a slot, or are not settled yet. */
+  get busy(): boolean {
+    return this.#shutdown.parts?.dispatcher.busy ?? false;
   }
 
   /** Its end took longer than there was time, and was not waited for: something of it may hang for ever. */
@@ -188,17 +160,20 @@ export class Worker {
     }
   }
 
-  async #start(): Promise<Parts> {
+  async #start(): Promise<Ending> {
     const lifecycle = new Lifecycle(this.app, { hostname: this.hostname });
     try {
       await lifecycle.start();
-      const parts = { ...(await this.#assemble()), lifecycle };
+      const parts = { ...(await this.#assembled()), lifecycle };
       this.#shutdown.attach(parts);
       this.#life.happen({ kind: 'started', broker: parts.broker.url });
       parts.fetcher.start();
       parts.watchdog?.start();
+      parts.autoscaler?.start();
       parts.revocations.start();
       await lifecycle.ready();
+      const { bus } = parts.broker;
+      if (bus) void warnOfNamesakes(bus, this.hostname, this.app.logger, this.#unwanted.signal);
       return parts;
     } catch (error) {
       this.#starting = undefined;
@@ -208,133 +183,9 @@ export class Worker {
     }
   }
 
-  async #assemble(): Promise<Omit<Parts, 'lifecycle'>> {
-    const { app, hostname, queues } = this;
-    const { logger } = app;
-    const { broker, publisher, results } = await firstConnection(app, this.#unwanted.signal);
-    const { leaseMs } = broker.features;
-    await broker.declareMany(this.queues.map((name) => ({ name })));
-    const leases = new LeaseKeeper({
-      broker,
-      leaseMs,
-      logger,
-      onLost: (delivery, error) => {
-        logger.warn(
-          { queue: delivery.queue, error },
-          'the lease of a held message was lost: its task is asked to stop',
-        );
-        dispatcher.leaseLost(delivery, error);
-      },
-    });
-    await leases.start();
-    const claims = claimsFor(app, results, leaseMs ?? 30_000, (delivery, error) => {
-      logger.warn({ queue: delivery.queue, error }, 'a claim was lost: its task is asked to stop');
-      dispatcher.claimLost(delivery, error);
-    });
-    const endLeases = async () => {
-      await leases.stop();
-      await claims?.stop();
-    };
-    if (claims && needsClaims(app)) await orElse(claims.start(), endLeases);
-    const first = await orElse(broker.consume(queues), endLeases);
-    const consumer = new RenewableConsumer(first, () => broker.consume(queues));
-    const settler = new Settler({
-      app,
-      consumer,
-      publisher,
-      results,
-      leases,
-      claims,
-      hostname,
-      patienceMs: leaseMs ?? 30_000,
-      onSettled: () => dispatcher.wake(),
-    });
-    const lanes = new Lanes({
-      app,
-      executor: new Executor(app, hostname),
-      pool: this.pool,
-      slots: this.concurrency,
-      hostname,
-      appFile: this.#options.appFile,
-      timeLimit: this.#options.timeLimit ?? app.config.taskTimeLimit,
-      softTimeLimit: this.#options.softTimeLimit ?? app.config.taskSoftTimeLimit,
-      maxTasksPerChild: this.#options.maxTasksPerChild ?? app.config.workerMaxTasksPerChild,
-      maxMemoryPerChild: this.#options.maxMemoryPerChild ?? app.config.workerMaxMemoryPerChild,
-      onOutcomes: (outcomes) => dispatcher.ended(outcomes),
-      onRoom: () => dispatcher.wake(),
-    });
-    const gates = new Gates({ app, results, claims, hostname, onDue: (sorted) => dispatcher.enter(sorted) });
-    const revocations = new Revocations({
-      results,
-      everyMs: (leaseMs ?? 30_000) / 3,
-      held: (sinceMs) => dispatcher.heldTasks(sinceMs),
-      revoke: (revoked) => dispatcher.revoke(revoked),
-      logger,
-    });
-    const dispatcher = new Dispatcher(
-      {
-        app,
-        intake: new Intake(app, results, gates, revocations),
-        gates,
-        lanes,
-        settler,
-        leases,
-        log: new TaskLog(app, this.counts),
-      },
-      this.concurrency,
-      this.#capacity,
-    );
-    const fetcher = new Fetcher({
-      consumer,
-      room: () => dispatcher.room(),
-      hasRoom: (signal) => dispatcher.hasRoom(signal),
-      onDeliveries: (deliveries) => {
-        this.counts.received += deliveries.length;
-        return dispatcher.take(deliveries);
-      },
-      ask: () => broker.countMany(queues, { readyOnly: true }),
-      onLost: (error) => this.#life.happen({ kind: 'lost', error }),
-      onBack: () => this.#life.happen({ kind: 'back' }),
-    });
-    const listening = broker.bus
-      ? listenForControl(broker.bus, hostname, revocations)
-      : Promise.resolve(async () => {});
-    const undo = async () => {
-      await endLeases();
-      await consumer.close();
-    };
-    await orElse(lanes.start(), undo);
-    const stopControl = await orElse(listening, async () => {
-      await lanes.stop();
-      await undo();
-    });
-    return {
-      broker,
-      dispatcher,
-      lanes,
-      settler,
-      leases,
-      claims,
-      revocations,
-      consumer,
-      fetcher,
-      watchdog: this.#watchdog(broker, fetcher, consumer),
-      stopControl,
-    };
-  }
-
-  #watchdog(broker: Broker, fetcher: Fetcher, consumer: RenewableConsumer): Watchdog | undefined {
-    const { workerWatchdog } = this.app.config;
-    if (workerWatchdog === 0) return undefined;
-    return new Watchdog({
-      broker,
-      queues: this.queues,
-      fetcher,
-      intervalMs: workerWatchdog * 1000,
-      rebuild: () => consumer.renew(),
-      onStuck: (error) => this.#life.happen({ kind: 'stuck', error }),
-      logger: this.app.logger,
-    });
+  #assembled(): Promise<Assembly> {
+    const happen = (event: WorkerEvent) => this.#life.happen(event);
+    return assemble({ app: this.app, setup: this.#setup, counts: this.counts, happen, signal: this.#unwanted.signal });
   }
 
   /** Ends once, however often it is asked to; a more urgent request hurries the end that is under way. */
@@ -348,7 +199,7 @@ export class Worker {
     return this.#stopping;
   }
 
-  async #stop(starting: Promise<Parts>): Promise<number> {
+  async #stop(starting: Promise<Ending>): Promise<number> {
     this.#unwanted.abort(new WorkerShutdownError('the worker was stopped before it had a connection'));
     const parts = await starting.catch((error) => {
       if (error === this.#unwanted.signal.reason) return undefined;
@@ -362,17 +213,3 @@ export class Worker {
 
 const inChild =
   'a worker was made in a thread or process of another: these load the file that exports the app, which makes a worker as well. Do that in another file, or inside of `if (import.meta.main)`';
-
-interface Parts extends Ending {
-  readonly broker: Broker;
-}
-
-/** Undoes what was done before where the next step fails. */
-async function orElse<T>(step: Promise<T>, undo: () => Promise<void>): Promise<T> {
-  try {
-    return await step;
-  } catch (error) {
-    await undo().catch(() => {});
-    throw error;
-  }
-}

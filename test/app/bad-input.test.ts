@@ -239,6 +239,22 @@ describe('settings from elsewhere', () => {
     expect(() => fromCelerySettings({ broker_uri: 'x' })).toThrow(/no setting 'broker_uri'; did you mean 'broker_url'/);
   });
 
+  test('those of a result backend on AWS become options of its driver, where it is that one', () => {
+    const settings = { s3_bucket: 'results', s3_base_path: 'shop/', dynamodb_endpoint_url: 'http://localhost:8000' };
+    const s3 = fromCelerySettings({ result_backend: 's3://', ...settings });
+    expect(s3.options.resultBackendTransportOptions).toEqual({ bucket: 'results', basePath: 'shop/' });
+    expect(s3.warnings).toEqual([expect.stringContaining('dynamodb_endpoint_url')]);
+    const dynamodb = fromCelerySettings({ result_backend: 'dynamodb://@eu-west-1/results', ...settings });
+    expect(dynamodb.options.resultBackendTransportOptions).toEqual({ endpointUrl: 'http://localhost:8000' });
+    const saved = { ...process.env };
+    try {
+      Object.assign(process.env, { CELERY_RESULT_BACKEND: 's3://', CELERY_S3_BUCKET: 'results' });
+      expect(app({}).config).toMatchObject({ backend: 's3://', resultBackendTransportOptions: { bucket: 'results' } });
+    } finally {
+      process.env = saved;
+    }
+  });
+
   test('the environment sets options, code wins over it, and a wrong value is named', () => {
     const saved = { ...process.env };
     try {

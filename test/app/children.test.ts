@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
+import { GroupResult } from '../../src/index.ts';
 import { Playground } from '../support/in-memory.ts';
 
-test('children in a group of their own, as Celery records several callbacks, are the tasks in it', async () => {
+test('children are tasks and groups, as Celery records them for several callbacks and for chords', async () => {
   await using play = new Playground();
   const children = [
     [['one', null], null],
@@ -16,5 +17,9 @@ test('children in a group of their own, as Celery records several callbacks, are
     [[5]],
   ];
   await (await play.app.results()).store({ taskId: 'parent', state: 'SUCCESS', result: 1, children });
-  expect((await play.app.result('parent').children).map(({ id }) => id)).toEqual(['one', 'two', 'three']);
+  const [one, group, ...others] = await play.app.result('parent').children;
+  expect([one?.id, group?.id, others]).toEqual(['one', 'a group', []]);
+  expect(group).toBeInstanceOf(GroupResult);
+  expect((await group?.children)?.map(({ id }) => id)).toEqual(['two', 'three']);
+  expect((await group?.children)?.[1]?.parent?.id).toBe('one');
 });

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { ConfigError, Lovage, Worker } from '../../src/index.ts';
+import { Playground } from '../support/in-memory.ts';
 import { until } from '../support/workplace.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'lovage-pools-'));
@@ -92,6 +93,36 @@ describe('wrong pools', () => {
       /expected softTimeLimit to be below timeLimit, got 5 s and 5 s/,
     );
     expect(() => new Worker(app, { timeLimit: 1, softTimeLimit: 2 })).toThrow(ConfigError);
+    const all = new Lovage('limits', { broker: 'memory://limits', taskTimeLimit: 3, taskSoftTimeLimit: 3 });
+    expect(() => new Worker(all)).toThrow(/the worker: expected softTimeLimit to be below timeLimit, got 3 s and 3 s/);
+  });
+
+  test('so are those of a call that contradict each other, or what its task says', async () => {
+    await using play = new Playground();
+    const task = play.app.task('limits.task', { softTimeLimit: 5, timeLimit: 9 }, () => 1);
+    for (const limits of [{ timeLimit: 5 }, { softTimeLimit: 9 }, { timeLimit: 2, softTimeLimit: 3 }])
+      await expect(task.applyAsync([], limits)).rejects.toThrow(/expected softTimeLimit to be below timeLimit/);
+    for (const limit of [-1, Number.NaN, '5'])
+      await expect(task.applyAsync([], { timeLimit: limit as never })).rejects.toThrow(
+        /'timeLimit'.*number of seconds/,
+      );
+  });
+
+  test('those of a caller in another language are the failure of its task', async () => {
+    await using play = new Playground();
+    const task = play.app.task('limits.task', () => 1);
+    const id = '22222222-2222-4222-8222-222222222222';
+    const message = {
+      body: Buffer.from('[[], {}, {}]'),
+      contentType: 'application/json',
+      contentEncoding: 'utf-8',
+      headers: { lang: 'py', task: 'limits.task', id, timelimit: [2, 2] },
+      properties: { correlation_id: id },
+    };
+    await (await play.app.broker()).publishMany([{ queue: 'celery', message }]);
+    await play.work();
+    await expect(play.app.result(id).get({ timeout: 5 })).rejects.toThrow(/soft time limit to be below the hard one/);
+    expect(await (await task.delay()).get({ timeout: 5 })).toBe(1);
   });
 
   test('a pool that does not exist is refused', () => {

@@ -27,6 +27,13 @@ describe('lovage worker', () => {
     expect(stderr).toMatch(/is stopping.*\n.*stopped {2}received=0/);
   });
 
+  test('--autoscale sets how many tasks run at once between two numbers', async () => {
+    const worker = await new Place().worker('--autoscale', '10,3');
+    expect(worker.stdout).toMatch(/concurrency +3 to 10 \(async\)/);
+    worker.process.kill('SIGTERM');
+    expect((await worker.end()).status).toBe(0);
+  });
+
   test('runs tasks; a call waits for their results', async () => {
     const place = new Place();
     const worker = await place.worker();
@@ -121,6 +128,43 @@ describe('lovage worker', () => {
     }
   });
 
+  test.each(['threads', 'processes'])(
+    'an app that throws in %s only: the worker does not start, and says why',
+    async (pool) => {
+      const place = new Place();
+      const file = place.write(
+        'app.ts',
+        `import { Lovage } from 'lovage';
+       export default new Lovage('own');
+       if (Symbol.for('lovage.pool-child') in globalThis) throw new Error('no licence in children');`,
+      );
+      const { status, stderr } = await place.run(['-A', file, 'worker', '-P', pool, '-c', '2']);
+      expect(status).toBe(2);
+      expect(stderr).toMatch(
+        /error CONFIG: A child of the pool of \w+.*could not start: .*\n\nError: no licence in children\n/,
+      );
+    },
+  );
+
+  test('a signal while its threads and processes start ends it: status 0', async () => {
+    const place = new Place();
+    const file = place.write(
+      'app.ts',
+      `import { Lovage } from 'lovage';
+       export default new Lovage('own');
+       if (Symbol.for('lovage.pool-child') in globalThis) {
+         console.log('child loads');
+         await new Promise((resolve) => setTimeout(resolve, 2_000));
+       }`,
+    );
+    const worker = place.start(['-A', file, 'worker', '-P', 'processes', '-c', '2']);
+    await worker.says('child loads');
+    worker.process.kill('SIGTERM');
+    const { status, stderr } = await worker.end();
+    expect(stderr).toContain('is stopping: warm shutdown (SIGTERM)');
+    expect(status).toBe(0);
+  });
+
   test('needs an app', async () => {
     const { status, stderr } = await new Place().run(['worker']);
     expect(status).toBe(2);
@@ -131,6 +175,14 @@ describe('lovage worker', () => {
 
   test.each([
     [['-c', '0'], /-c, --concurrency <n>.*Expected a whole number from 1 to 100000/],
+    [['-c', 'NaN'], /-c, --concurrency <n>.*Expected a whole number from 1 to 100000/],
+    [
+      ['--autoscale', '3,10'],
+      /--autoscale <max,min>.*Expected max,min: two whole numbers from 1 up, the larger one first/,
+    ],
+    [['--autoscale', 'many'], /--autoscale <max,min>.*Expected max,min/],
+    [['--autoscale', '10,0'], /--autoscale <max,min>.*Expected max,min/],
+    [['--autoscale', '3,1', '-c', '2'], /both concurrency 2 and autoscale 3,1/],
     [['-P', 'prefork'], /--pool <pool>.*Allowed choices are async/],
     [['-l', 'chatty'], /--loglevel.*Allowed choices are error, warning, info, debug/],
     [['--concurency', '3'], /unknown option '--concurency'\n\(Did you mean --concurrency\?\)/],
@@ -158,16 +210,13 @@ describe('lovage worker', () => {
 });
 
 describe('what Celery has and this version has not', () => {
-  test.each(['-B, --beat', '--autoscale <max,min>', '--pidfile <file>', '-E, --task-events'] as const)(
-    'worker %s',
-    async (flags) => {
-      const [option = ''] = flags.split(/,? /);
-      const { status, stderr } = await new Place().run(['worker', option, ...(flags.includes('<') ? ['3,1'] : [])]);
-      expect(status).toBe(2);
-      expect(stderr).toMatch(/^error NOT_SUPPORTED: .*\n$/);
-      expect(stderr).toContain(refusedWorkerOptions[flags]);
-    },
-  );
+  test.each(['-B, --beat', '--pidfile <file>', '-E, --task-events'] as const)('worker %s', async (flags) => {
+    const [option = ''] = flags.split(/,? /);
+    const { status, stderr } = await new Place().run(['worker', option, ...(flags.includes('<') ? ['3,1'] : [])]);
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/^error NOT_SUPPORTED: .*\n$/);
+    expect(stderr).toContain(refusedWorkerOptions[flags]);
+  });
 
   test('commands', async () => {
     const { status, stderr } = await new Place().run(['beat', '-l', 'info']);

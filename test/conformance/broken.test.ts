@@ -68,6 +68,34 @@ describe('the conformance suite notices a driver that', () => {
     expect(broken).toContain('a rejected message is kept with its reason');
   });
 
+  const whole = (change: (real: Broker) => Partial<Broker>) => async () => {
+    const url = `memory://${randomUUID()}`;
+    const create = (): Broker => {
+      const real = memoryBroker(url);
+      return override(real, change(real));
+    };
+    return { create, cleanup: async () => {} };
+  };
+
+  test('publishes a batch again', async () => {
+    const forgetful = whole((real) => ({
+      publishOnce: async (messages) => {
+        await real.publishMany(messages);
+        return true;
+      },
+    }));
+    const broken = await brokenLaws((runner) => brokerConformance(runner, forgetful), /batch with a key/);
+    expect(broken).toContain('a batch with a key is published once, by whomever and however often');
+  });
+
+  test('gives a parked message to two', async () => {
+    const generous = whole((real) => ({
+      ...(real.parked && { parked: { ...real.parked, takeMany: async () => [] } }),
+    }));
+    const broken = await brokenLaws((runner) => brokerConformance(runner, generous), /parked/);
+    expect(broken).toContain('of many who take a parked message one gets it, and it never becomes ready');
+  });
+
   const limited = (change: (limits: LimitStore) => Partial<LimitStore>) => async () => {
     const url = `memory://${randomUUID()}`;
     const create = (): ResultBackend => {

@@ -11,13 +11,14 @@ beforeAll(async () => {
 afterAll(() => server[Symbol.asyncDispose]());
 
 describe.each([
-  ['standard queues', false],
-  ['FIFO queues', true],
-])('%s', (_, fifo) => {
+  ['standard queues', {}],
+  ['standard queues with priorities', { prioritySteps: [0, 6] }],
+  ['FIFO queues', { fifo: true }],
+] as const)('%s', (_, options) => {
   brokerConformance({ describe, test }, async () => {
     const queueNamePrefix = `${randomUUID().slice(0, 8)}-`;
     return {
-      create: () => sqsBroker(server.url, { queueNamePrefix, createMissing: true, fifo }),
+      create: () => sqsBroker(server.url, { ...options, queueNamePrefix, createMissing: true }),
       cleanup: async () => {},
       // SQS counts in seconds.
       leaseMs: 1000,

@@ -5,14 +5,25 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import type { AsyncResult } from '../../src/index.ts';
+import { childIds } from '../../src/util/memory.ts';
 import { until, Workplace } from '../support/workplace.ts';
 
 const program = join(import.meta.dirname, '..', 'support', 'worker-process.ts');
-const rounds = 50;
+/** Fifty, and more, with the environment variable; fewer in a run of all tests. */
+const rounds = Number(process.env.SIGNAL_ROUNDS ?? 8);
 /** Workers that live at the same time. */
 const lanes = 3;
 /** Seconds that a worker may take at most: as long as a platform waits. */
 const platformMs = 10_000;
+
+/** What is run in which pool, and who gets the signals. */
+interface Trial {
+  readonly task: 'tasks.nap' | 'tasks.napOnce';
+  readonly pool?: 'threads' | 'processes';
+  readonly signal: NodeJS.Signals;
+  /** Whether a worker's whole process group gets it, and its children. */
+  wholeGroup(round: number): boolean;
+}
 
 /** A worker below a shell, in a process group of its own: as on a dyno. */
 class Member {
@@ -20,7 +31,7 @@ class Member {
   readonly #lines: string[] = [];
   readonly #closed: Promise<unknown>;
 
-  constructor(place: Workplace) {
+  constructor(place: Workplace, { pool }: Trial) {
     this.shell = spawn('/bin/sh', ['-c', '"$0" "$1"; exit $?', process.execPath, program], {
       env: {
         ...process.env,
@@ -28,6 +39,7 @@ class Member {
         TEST_NOTES: place.notesFile,
         TEST_GRACE: '5',
         TEST_DELIVERIES: '50',
+        ...(pool && { TEST_MAIN_POOL: pool, TEST_CONCURRENCY: '3' }),
       },
       stdio: ['ignore', 'pipe', 'ignore'],
       detached: true,
@@ -41,14 +53,16 @@ class Member {
     return until(() => this.#lines.includes('ready'), 60_000);
   }
 
-  /** To the worker alone, or to shell and worker, and once more a moment later, as npm passes it on. */
+  /** To the worker alone; or to shell, worker and children, and once more a moment later, as npm passes it on. */
   async end(signal: NodeJS.Signals, wholeGroup: boolean): Promise<string | undefined> {
+    const pid = Number(this.#lines.find((line) => line.startsWith('pid '))?.slice(4));
     if (wholeGroup) {
       this.#killGroup(signal);
+      // They are in groups of their own; a dyno tells them all the same.
+      for (const child of childIds(pid)) kill(child, signal);
       await sleep(20);
       this.#killGroup(signal);
     } else {
-      const pid = Number(this.#lines.find((line) => line.startsWith('pid '))?.slice(4));
       process.kill(pid, signal);
     }
     const gone = await Promise.race([this.#closed, sleep(platformMs, undefined, { ref: false })]);
@@ -57,28 +71,33 @@ class Member {
   }
 
   #killGroup(signal: NodeJS.Signals): void {
-    try {
-      process.kill(-Number(this.shell.pid), signal);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-    }
+    kill(-Number(this.shell.pid), signal);
+  }
+}
+
+/** Whoever has ended needs no signal. */
+function kill(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }
 
 /** Has workers end at random moments with tasks under way all the time; returns how the workers ended, and every result. */
-async function ordeal(place: Workplace, signal: NodeJS.Signals) {
+async function ordeal(place: Workplace, trial: Trial) {
   const endings: (string | undefined)[] = [];
   const results: AsyncResult[] = [];
   let begun = 0;
   const lane = async () => {
     while (begun < rounds) {
       const round = begun++;
-      const member = new Member(place);
+      const member = new Member(place, trial);
       await member.ready();
       const naps = Array.from({ length: 30 }, (_, i) => [`nap ${round}-${i}`, Math.round(5 + Math.random() * 200)]);
-      results.push(...(await place.app.sendMany('tasks.nap', naps)));
+      results.push(...(await place.app.sendMany(trial.task, naps)));
       await sleep(Math.random() * 150);
-      endings.push(await member.end(signal, round % 2 === 0));
+      endings.push(await member.end(trial.signal, trial.wholeGroup(round)));
     }
   };
   await Promise.all(Array.from({ length: lanes }, lane));
@@ -88,31 +107,48 @@ async function ordeal(place: Workplace, signal: NodeJS.Signals) {
   // A result is stored first, then its message is acked.
   await until(async () => (await broker.countMany(['celery']))[0]?.inFlight === 0);
   const [depth] = await broker.countMany(['celery']);
-  return { endings, values, depth };
+  expect(new Set(values).size).toBe(30 * rounds);
+  expect(depth).toEqual({ ready: 0, inFlight: 0, delayed: 0, dead: 0 });
+  return { endings, ended: values.map((name) => `end ${name}`).toSorted() };
 }
 
-const ends = (place: Workplace) =>
+const notes = (place: Workplace, word: string) =>
   place
     .notes()
-    .filter((line) => line.startsWith('end '))
+    .filter((line) => line.startsWith(`${word} `))
     .toSorted();
 
-test('50 workers get SIGTERM at random moments, half of them with their whole process group: nothing is lost, nothing runs twice', {
-  timeout: 180_000,
-}, async () => {
-  await using place = new Workplace();
-  const { endings, values, depth } = await ordeal(place, 'SIGTERM');
-  expect(endings).toEqual(Array.from({ length: rounds }, () => 'ended 0'));
-  expect(ends(place)).toEqual(values.map((name) => `end ${name}`).toSorted());
-  expect(new Set(values).size).toBe(values.length);
-  expect(depth).toEqual({ ready: 0, inFlight: 0, delayed: 0, dead: 0 });
-});
+const half = (round: number) => round % 2 === 0;
+const all = () => true;
 
-test('50 workers are killed at random moments: nothing is lost', { timeout: 180_000 }, async () => {
+test.each<[string, Trial]>([
+  ['half of them with their whole process group', { task: 'tasks.nap', signal: 'SIGTERM', wholeGroup: half }],
+  ['all with their group, and tasks run once', { task: 'tasks.napOnce', signal: 'SIGTERM', wholeGroup: all }],
+  [
+    'all with their group and the processes in which tasks run',
+    { task: 'tasks.nap', pool: 'processes', signal: 'SIGTERM', wholeGroup: all },
+  ],
+  [
+    'all with their group and those processes, and tasks run once',
+    { task: 'tasks.napOnce', pool: 'processes', signal: 'SIGTERM', wholeGroup: all },
+  ],
+])(
+  `${rounds} workers get SIGTERM at random moments, %s: nothing is lost, nothing runs twice`,
+  {
+    timeout: 300_000,
+  },
+  async (_name, trial) => {
+    await using place = new Workplace();
+    const { endings, ended } = await ordeal(place, trial);
+    expect(endings).toEqual(Array.from({ length: rounds }, () => 'ended 0'));
+    expect(notes(place, 'end')).toEqual(ended);
+    expect(notes(place, 'begin').length).toBe(ended.length);
+  },
+);
+
+test(`${rounds} workers are killed at random moments: nothing is lost`, { timeout: 180_000 }, async () => {
   await using place = new Workplace('?visibilityTimeout=1');
-  const { endings, values, depth } = await ordeal(place, 'SIGKILL');
+  const { endings, ended } = await ordeal(place, { task: 'tasks.nap', signal: 'SIGKILL', wholeGroup: half });
   expect(endings).toEqual(Array.from({ length: rounds }, () => undefined));
-  expect(new Set(ends(place))).toEqual(new Set(values.map((name) => `end ${name}`)));
-  expect(new Set(values).size).toBe(values.length);
-  expect(depth).toEqual({ ready: 0, inFlight: 0, delayed: 0, dead: 0 });
+  expect(new Set(notes(place, 'end'))).toEqual(new Set(ended));
 });

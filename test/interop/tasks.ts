@@ -1,6 +1,6 @@
 /** The TypeScript application of the interop tests, with the same tasks as test/support/python/app.py has. */
 import { Redis } from 'ioredis';
-import { Lovage, type LovageOptions } from '../../src/index.ts';
+import { group, Lovage, type LovageOptions } from '../../src/index.ts';
 
 /** An error with two arguments, as applications have; Python's application has one of the same name. */
 export class OutOfStock extends Error {
@@ -96,6 +96,28 @@ export function makeApp(url: string, store: Redis, options: LovageOptions = {}):
     const state = await app.result(id).state;
     await store.rpush(into, JSON.stringify({ id, state }));
     return id;
+  });
+  // The tasks of workflows, which both kinds of workers have.
+  const cvAdd = app.task('cv.add', (x: number, y: number) => x + y);
+  app.task('cv.mul', (x: number, y: number) => x * y);
+  app.task('cv.xsum', (numbers: unknown[]) => (numbers.flat(9) as number[]).reduce((a, b) => a + b, 0));
+  app.task('cv.echo', (value: unknown) => value);
+  const cvFail = app.task('cv.fail', (..._any: unknown[]): number => {
+    throw Object.assign(new Error('no'), { name: 'ValueError' });
+  });
+  app.task('cv.replace', { bind: true }, (self, x: number): number =>
+    self.replace(cvAdd.s(x, 100).set({ queue: self.request.queue })),
+  );
+  app.task('cv.replace_group', { bind: true }, (self, x: number): number[] => {
+    const { queue } = self.request;
+    return self.replace(group([cvAdd.s(x, 1).set({ queue }), cvAdd.s(x, 2).set({ queue })]));
+  });
+  app.task('cv.replace_fail', { bind: true }, (self, _x: number): number =>
+    self.replace(cvFail.s().set({ queue: self.request.queue })),
+  );
+  app.task('cv.retry_once', { bind: true, maxRetries: 3 }, (self, value: unknown) => {
+    if (self.request.retries === 0) throw self.retry({ error: new Error('try again'), countdown: 0 });
+    return [value, self.request.retries];
   });
   app.task('both.share', async (n: number) => {
     await new Promise((resolve) => setTimeout(resolve, 20));

@@ -237,7 +237,7 @@ describe('callbacks', () => {
   });
 
   test('an immutable callback gets its own arguments only', async () => {
-    const link = new Signature(app, 'ts.note', ['own', 'immutable'], {}, true);
+    const link = new Signature(app, 'ts.note', ['own', 'immutable'], {}, { immutable: true });
     await app.sendTask('py.add', [2, 3], { link });
     expect(await pair.note('immutable')).toBe('"own"');
   });

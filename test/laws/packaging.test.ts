@@ -88,6 +88,7 @@ describe('the package', () => {
     const script = `
       import 'lovage';
       import 'lovage/aws';
+      import 'lovage/scaling';
       import 'lovage/testing';
       const open = process.getActiveResourcesInfo().filter((r) => !/^(TTYWrap|PipeWrap|FSReqPromise|CloseReq)$/.test(r));
       console.log(JSON.stringify(open));`;

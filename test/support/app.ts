@@ -1,6 +1,6 @@
 /** The application that worker processes of the tests run. Where it keeps its messages and its notes comes from the environment. */
 import { appendFileSync } from 'node:fs';
-import { Ignore, Lovage, Reject } from '../../src/index.ts';
+import { Ignore, Lovage, Reject, type TaskContext } from '../../src/index.ts';
 
 const notes = process.env.TEST_NOTES ?? '';
 
@@ -15,8 +15,10 @@ export class ShopError extends Error {
 
 export const app = new Lovage('test', {
   broker: process.env.TEST_BROKER ?? 'memory://test',
+  ...(process.env.TEST_BACKEND !== undefined && { backend: process.env.TEST_BACKEND }),
   errors: [ShopError],
   taskMaxDeliveries: Number(process.env.TEST_DELIVERIES ?? 3),
+  workerBlockWarning: Number(process.env.TEST_BLOCK_WARNING ?? 0),
   workerShutdownTimeout: Number(process.env.TEST_GRACE ?? 5),
 });
 
@@ -35,7 +37,7 @@ export const slowEffect = app.task('tasks.slowEffect', async (n: number) => {
 });
 
 /** Sleeps, politely: it ends when it is told to. */
-export const nap = app.task('tasks.nap', { bind: true }, async (self, name: string, ms: number) => {
+async function sleepPolitely(self: TaskContext, name: string, ms: number): Promise<string> {
   note(`begin ${name}`);
   await new Promise<void>((resolve, reject) => {
     const timer = setTimeout(resolve, ms);
@@ -47,7 +49,12 @@ export const nap = app.task('tasks.nap', { bind: true }, async (self, name: stri
   });
   note(`end ${name}`);
   return name;
-});
+}
+
+export const nap = app.task('tasks.nap', { bind: true }, sleepPolitely);
+
+/** The same, run once. */
+export const napOnce = app.task('tasks.napOnce', { bind: true, once: true }, sleepPolitely);
 
 /** Computes without pause: the event loop stands still meanwhile. */
 export const block = app.task('tasks.block', (name: string, ms: number) => {
@@ -56,6 +63,12 @@ export const block = app.task('tasks.block', (name: string, ms: number) => {
   while (Date.now() < end);
   note(`end ${name}`);
   return name;
+});
+
+/** The same after a wait, so that it is no longer the code that the worker has called. */
+export const blockLater = app.task('tasks.blockLater', async (name: string, ms: number) => {
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  return block(name, ms);
 });
 
 /** Takes its worker down. */

@@ -22,7 +22,9 @@ export type Fault =
       readonly code: string;
       readonly senderFault?: boolean;
       readonly message?: string;
-    };
+    }
+  /** A batch of DynamoDB: so many of its first items are done, the others are left over. */
+  | { readonly doOnly: number };
 
 interface Rule {
   readonly action: string;
@@ -117,14 +119,23 @@ export class AwsProxy implements AsyncDisposable {
     let failed: object[] = [];
     if (fault && 'silence' in fault) return;
     if (fault && 'cut' in fault) return void incoming.socket.destroy();
-    if (fault && 'error' in fault) return this.#refuse(answer, fault);
+    if (fault && 'error' in fault) return target === undefined ? refuseXml(answer, fault) : this.#refuse(answer, fault);
     if (fault && 'entries' in fault) {
       const split = splitBatch(body, fault);
       body = split.body;
       failed = split.failed;
       if (split.isEmpty) return respond(answer, 200, { Successful: [], Failed: failed });
     }
+    let left: string | undefined;
+    if (fault && 'doOnly' in fault) {
+      ({ body, left } = splitItems(body, fault.doOnly));
+      const all = JSON.parse(left);
+      if (fault.doOnly === 0)
+        return respond(answer, 200, { Responses: {}, UnprocessedKeys: all, UnprocessedItems: all });
+    }
     this.#forward(incoming, body, answer, (reply) => {
+      if (left !== undefined)
+        return Buffer.from(reply.toString().replace(/"Unprocessed(\w+)":\{\}/, `"Unprocessed$1":${left}`));
       if (fault && 'lose' in fault) {
         incoming.socket.destroy();
         return undefined;
@@ -169,6 +180,15 @@ export class AwsProxy implements AsyncDisposable {
   }
 }
 
+/** As S3 does it. */
+function refuseXml(
+  answer: ServerResponse,
+  { error, message = error, status = 400 }: Extract<Fault, { error: string }>,
+): void {
+  answer.writeHead(status, { 'content-type': 'application/xml' });
+  answer.end(`<?xml version="1.0"?><Error><Code>${error}</Code><Message>${message}</Message></Error>`);
+}
+
 function respond(answer: ServerResponse, status: number, body: object): void {
   const text = JSON.stringify(body);
   answer.writeHead(status, { 'content-type': 'application/x-amz-json-1.0', 'content-length': Buffer.byteLength(text) });
@@ -189,6 +209,21 @@ function splitBatch(body: Buffer, fault: Extract<Fault, { entries: unknown }>) {
     Message: message,
   }));
   return { body: Buffer.from(JSON.stringify({ ...batch, Entries: kept })), failed, isEmpty: kept.length === 0 };
+}
+
+/** The first items of a BatchGetItem or BatchWriteItem, and the others as they are given back. */
+function splitItems(body: Buffer, count: number) {
+  const { RequestItems, ...others } = JSON.parse(body.toString());
+  const [[table, asked]] = Object.entries<{ Keys?: object[] } | object[]>(RequestItems) as [
+    [string, { Keys?: object[] } | object[]],
+  ];
+  const pick = (from: number, to?: number) => ({
+    [table]: Array.isArray(asked) ? asked.slice(from, to) : { ...asked, Keys: asked.Keys?.slice(from, to) },
+  });
+  return {
+    body: Buffer.from(JSON.stringify({ ...others, RequestItems: pick(0, count) })),
+    left: JSON.stringify(pick(count)),
+  };
 }
 
 function withFailed(reply: Buffer, failed: readonly object[]): Buffer {

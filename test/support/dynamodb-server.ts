@@ -1,9 +1,9 @@
-import type { AddressInfo } from 'node:net';
-import dynalite from 'dynalite';
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
 import { dynamodbBackend } from '../../src/backends/dynamodb.ts';
 import { setUp } from './set-up.ts';
 
-/** A stand-in for DynamoDB in this process. */
+/** A stand-in for DynamoDB on this machine. */
 export interface DynamodbServer extends AsyncDisposable {
   readonly port: number;
   /** Where it answers, such as `http://localhost:4567`. */
@@ -13,9 +13,8 @@ export interface DynamodbServer extends AsyncDisposable {
 }
 
 export async function startDynamodb(): Promise<DynamodbServer> {
-  const server = dynalite({ createTableMs: 0 });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
+  const worker = new Worker(new URL('./dynamodb-server-thread.ts', import.meta.url), { execArgv: [] });
+  const [port] = (await once(worker, 'message')) as [number];
   return {
     port,
     endpoint: `http://localhost:${port}`,
@@ -25,8 +24,7 @@ export async function startDynamodb(): Promise<DynamodbServer> {
       return url;
     },
     async [Symbol.asyncDispose]() {
-      server.closeAllConnections?.();
-      await new Promise((resolve) => server.close(resolve));
+      await worker.terminate();
     },
   };
 }

@@ -10,7 +10,12 @@ export class Playground implements AsyncDisposable {
   #worker: Worker | undefined;
 
   constructor(options: LovageOptions = {}, worker: WorkerOptions = {}) {
-    this.app = new Lovage('test', { broker: `memory://test-${process.pid}-${count++}`, logger: quiet, ...options });
+    this.app = new Lovage('test', {
+      broker: `memory://test-${process.pid}-${count++}`,
+      logger: quiet,
+      workerBlockWarning: 0,
+      ...options,
+    });
     this.#options = worker;
   }
 

@@ -1,10 +1,11 @@
 /** The application whose tasks run in threads and processes. Its places come from the environment, for children too. */
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { threadId } from 'node:worker_threads';
 import { Lovage, SoftTimeLimitExceeded } from '../../src/index.ts';
 
 const notes = process.env.TEST_NOTES ?? '';
-const note = (text: string) => appendFileSync(notes, `${text}\n`);
+const note = (text: string) => notes && appendFileSync(notes, `${text}\n`);
 
 export class ShopError extends Error {
   override name = 'ShopError';
@@ -15,6 +16,8 @@ export const app = new Lovage('pools', {
   errors: [ShopError],
   taskMaxDeliveries: 3,
   workerShutdownTimeout: 5,
+  workerBursts: process.env.TEST_BURSTS !== 'false',
+  workerChildren: process.env.TEST_CHILDREN ? Number(process.env.TEST_CHILDREN) : undefined,
 });
 
 const pool = process.env.TEST_POOL === 'processes' ? 'processes' : 'threads';
@@ -50,10 +53,56 @@ export const dieTold = app.task('pool.dieTold', { pool, rejectOnWorkerLost: fals
 });
 export const unwritable = app.task('pool.unwritable', { pool }, () => ({ run: () => {} }));
 export const dated = app.task('pool.dated', { pool }, () => ({ at: new Date(0), bytes: new Uint8Array([1, 2]) }));
+export const effect = app.task('pool.effect', { pool }, (name: string) => note(`effect ${name}`));
+/** One in each process that runs tasks. */
+const ledger = app.resource(
+  'ledger',
+  () => {
+    note(`opens ${place()}`);
+    return { where: place() };
+  },
+  { close: ({ where }) => void note(`closes ${where}`) },
+);
+/** Tells where its hooks ran, and where its resource is open. */
+export const hooked = app.task(
+  'pool.hooked',
+  {
+    pool,
+    before: () => void note(`before ${place()}`),
+    onSuccess: (_self, value) => void note(`success ${value} ${place()}`),
+    after: (_self, { state }) => void note(`after ${state} ${place()}`),
+  },
+  () => ledger.value.where,
+);
+/** Goes on where its last run was stopped, and is only then to end. */
+export const steps = app.task('pool.steps', { pool, bind: true }, async (self) => {
+  const last = await self.lastCheckpoint<string>();
+  if (last !== undefined) return last;
+  await self.checkpoint(`left by ${place()}`);
+  note(`left by ${place()}`);
+  await new Promise((_, reject) => self.signal.addEventListener('abort', () => reject(self.signal.reason)));
+});
+/** Tells in which process and thread it was, after so many milliseconds. */
+export const nap = app.task('pool.nap', { pool }, async (ms: number) => {
+  await sleep(ms);
+  return place();
+});
 export const say = app.task('pool.say', { pool }, (text: string) => {
   console.log(text);
   return text;
 });
+
+/** Tells the same, once a file is there. */
+export const hold = app.task('pool.hold', { pool }, async (file: string) => {
+  note(`holds ${place()}`);
+  while (!existsSync(file)) await sleep(20);
+  return place();
+});
+
+/** The process and the thread. */
+function place(): string {
+  return `${process.pid} ${threadId}`;
+}
 
 /** Whether this is the process and thread of the worker itself. */
 function isMain(): boolean {

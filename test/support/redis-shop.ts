@@ -78,7 +78,7 @@ export class RedisShop implements AsyncDisposable {
 
   /** Starts a worker in this process. */
   async worker(app: Lovage, options: WorkerOptions = {}): Promise<Worker> {
-    const worker = new Worker(app, options);
+    const worker = new Worker(app, { name: `w${this.#workers.length}@%h`, ...options });
     await worker.start();
     this.#workers.push(worker);
     return worker;

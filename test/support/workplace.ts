@@ -24,6 +24,8 @@ export class Workplace implements AsyncDisposable {
   readonly notesFile = join(this.folder, 'notes');
   readonly broker: string;
   readonly app: Lovage;
+  /** What workers have written to stderr. */
+  log = '';
   readonly #children = new Set<ChildProcess>();
 
   constructor(query = '', options: LovageOptions = {}) {
@@ -35,9 +37,12 @@ export class Workplace implements AsyncDisposable {
   async worker(env: Record<string, string> = {}): Promise<ChildProcess> {
     const child = spawn(process.execPath, [join(import.meta.dirname, 'worker-process.ts')], {
       env: { ...process.env, TEST_BROKER: this.broker, TEST_NOTES: this.notesFile, ...env },
-      stdio: ['ignore', 'pipe', process.env.TEST_DEBUG ? 'inherit' : 'ignore'],
+      stdio: ['ignore', 'pipe', process.env.TEST_DEBUG ? 'inherit' : 'pipe'],
     });
     this.#children.add(child);
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.log += text;
+    });
     const ready = new Promise<void>((resolve, reject) => {
       createInterface({ input: child.stdout as NodeJS.ReadableStream }).on(
         'line',

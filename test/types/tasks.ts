@@ -1,6 +1,18 @@
 /** Checked by the compiler in the types lane; never run. A line that should not compile says so, and is an error if it does. */
 import { z } from 'zod';
-import { type AsyncResult, group, Lovage, type Retry, type Task, TaskBase, type TaskContext } from '../../src/index.ts';
+import {
+  type AsyncResult,
+  chain,
+  chord,
+  type GroupResult,
+  group,
+  Lovage,
+  type MemberEnd,
+  type Retry,
+  type Task,
+  TaskBase,
+  type TaskContext,
+} from '../../src/index.ts';
 
 declare const app: Lovage;
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -142,4 +154,69 @@ same<(typeof pair.results)[0], AsyncResult<number>>();
 const several = await group([1, 2].map((n) => add.s(n, n))).delay();
 same<Awaited<ReturnType<typeof several.get>>, number[]>();
 // @ts-expect-error a member lacks an argument
-group([add.s(1)]);
+group([add.s(1)]).delay();
+void group([add.s(1), add.s(2)]).delay(5);
+
+// A chain whose step does not fit the one before is an error; the result is that of its last step.
+const three = await chain(add.s(1, 2), add.s(3), add.s(4)).delay();
+same<typeof three, AsyncResult<number>>();
+// @ts-expect-error add gives a number, shout takes a string
+chain(add.s(1, 2), shout.s());
+// @ts-expect-error also further on
+chain(add.s(1, 2), add.s(3), shout.s(), shout.s());
+void chain(add.s(1, 2), shout.si('done'), shout.s()).delay();
+// A chain without its first arguments asks for them.
+void chain(add.s(1), add.s(2)).delay(5);
+// @ts-expect-error an argument is missing
+void chain(add.s(1), add.s(2)).delay();
+// Chains are steps, and groups hand on lists.
+export const total = app.task('tasks.total', (numbers: number[]) => numbers.length);
+void chain(chain(add.s(1, 2), add.s(3)), add.s(4)).delay();
+void chain(group([add.s(1, 1), add.s(2, 2)]), total.s(), add.s(1)).delay();
+// @ts-expect-error add takes a number, the group gives a list
+chain(group([add.s(1, 1), add.s(2, 2)]), add.s(1));
+const ends = await chain(add.s(1, 2), group([add.s(1), add.s(2)])).delay();
+same<typeof ends, GroupResult<[number, number]>>();
+void chain(...[1, 2, 3].map((n) => add.s(n))).delay(1);
+
+// A body gets the results of its header, as a tuple or a list.
+export const both = app.task('tasks.both', (results: [number, string]) => results[1].length + results[0]);
+const sum = await chord([add.s(1, 2), shout.s('a')], both.s()).delay();
+same<typeof sum, AsyncResult<number>>();
+// @ts-expect-error the header gives a number and a string
+chord([add.s(1, 2), add.s(1, 2)], both.s());
+void chord([add.s(1, 2), add.s(3, 4)], total.s()).delay();
+void chord(group([add.s(1, 2), group([add.s(3, 4)])]), total.s()).delay();
+void chord([add.s(1), add.s(2)], total.s()).delay(5);
+// @ts-expect-error the header lacks an argument
+void chord([add.s(1), add.s(2)], total.s()).delay();
+void chord(
+  [1, 2].map((n) => add.s(n, n)),
+  total.s(),
+).delay();
+export const told = app.task('tasks.ends', (all: MemberEnd<number>[]) => all.length);
+void chord([add.s(1, 2)], told.s(), { onMemberFailure: 'collect' }).delay();
+// @ts-expect-error then the body is told how members have ended, not what they gave
+chord([add.s(1, 2)], total.s(), { onMemberFailure: 'collect' });
+
+// A nested group counts with its members.
+const nestedGroup = await group([add.s(1, 2), group([shout.s('a'), add.s(3, 4)])]).delay();
+same<Awaited<ReturnType<typeof nestedGroup.get>>, [number, string, number]>();
+
+// Many calls of one task.
+same<Awaited<ReturnType<typeof shout.map>['delay']>, () => Promise<AsyncResult<string[]>>>();
+void shout.map(['a', 'b']).delay();
+// @ts-expect-error the items are texts
+shout.map([1]);
+void add.starmap([[1, 2]]).delay();
+void add.chunks([[1, 2]], 10).delay();
+
+// An errback takes the id, or what is told in the newer convention.
+export const byId = app.task('tasks.byId', (id: string) => id);
+export const byRequest = app.task('tasks.byRequest', (request: { id: string }, error: unknown) => [request, error]);
+void add.s(1, 2).linkError(byId.s()).onError(byRequest.s());
+// @ts-expect-error an errback gets no number
+add.s(1, 2).linkError(add.s(1));
+
+// What replaces a task ends it for the compiler.
+same<ReturnType<() => ReturnType<typeof context.replace>>, never>();

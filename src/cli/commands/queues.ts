@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import type { LovageApp } from '../../app/app.ts';
-import type { QueueDepth } from '../../contracts/broker.ts';
+import type { Broker, QueueDepth } from '../../contracts/broker.ts';
 import { table } from '../output.ts';
 import { run, status } from '../run.ts';
 
@@ -12,7 +12,11 @@ export interface QueueRow extends QueueDepth {
 /** All queues with their depths, by name. */
 export async function queueRows(app: LovageApp): Promise<QueueRow[]> {
   const broker = await app.broker();
-  const names = (await broker.listQueues()).sort();
+  return rowsOf(broker, (await broker.listQueues()).sort());
+}
+
+/** Those of some queues that exist. */
+export async function rowsOf(broker: Broker, names: readonly string[]): Promise<QueueRow[]> {
   const depths = await broker.countMany(names);
   return names.flatMap((queue, index) => {
     const depth = depths[index];

@@ -23,10 +23,10 @@ export function statusCommand(): Command {
           throw new NotSupportedError(
             `the broker ${url} carries no notes between processes, so workers cannot be asked`,
           );
-        const answers = await ask(bus, 'ping', { destination, timeoutMs: timeout * 1000 });
+        const { answers, doubled } = await ask(bus, 'ping', { destination, timeoutMs: timeout * 1000 });
         const online = Object.keys(answers).sort();
         const silent = destination.filter((name) => !online.includes(name));
-        session.out.answer({ online, silent }, () =>
+        session.out.answer({ online, silent, doubled }, () =>
           [
             ...online.map((name) => `${name}: ${paint('green', 'OK')}`),
             ...silent.map((name) => `${name}: ${paint('red', 'no answer')}`),
@@ -35,6 +35,8 @@ export function statusCommand(): Command {
               : [`No node answered within ${timeout} s.`]),
           ].join('\n'),
         );
+        for (const name of doubled)
+          session.out.note(`More than one worker has the name ${name}: give each a name of its own with -n.`);
         if (online.length === 0) return status.unavailable;
         return silent.length === 0 ? status.ok : status.failed;
       }),

@@ -1,6 +1,10 @@
 import { Command, Option } from 'commander';
 import type { LovageApp } from '../../app/app.ts';
+import type { Autoscale } from '../../app/autoscale.ts';
 import { type LogLevel, logLevels, streamLogger } from '../../app/logger.ts';
+import { protectFromScaleIn } from '../../aws/protection.ts';
+import { reportRuntimes } from '../../scaling/runtimes.ts';
+import { within } from '../../util/within.ts';
 import { firstConnection } from '../../worker/first-connection.ts';
 import { type PoolName, poolNames } from '../../worker/lanes.ts';
 import { listenForSignals } from '../../worker/signals.ts';
@@ -11,10 +15,11 @@ import { chooseQueues, purgeQueues } from '../queue-choice.ts';
 import { refuseOptions } from '../refuse.ts';
 import { run, status } from '../run.ts';
 import type { Session } from '../session.ts';
-import { list, seconds, wholeNumber } from '../values.ts';
+import { autoscale, list, seconds, wholeNumber } from '../values.ts';
 
 interface Options {
   readonly concurrency?: number;
+  readonly autoscale?: Autoscale;
   readonly pool?: PoolName;
   readonly timeLimit?: number;
   readonly softTimeLimit?: number;
@@ -28,6 +33,7 @@ interface Options {
   readonly shutdownTimeout?: number;
   readonly softShutdownTimeout?: number;
   readonly purge?: boolean;
+  readonly reportRuntimes?: boolean;
 }
 
 const beat = 'schedules are not part of this version';
@@ -42,7 +48,6 @@ export const refusedWorkerOptions = {
   '-B, --beat': beat,
   '-s, --schedule-filename <file>': beat,
   '--scheduler <scheduler>': beat,
-  '--autoscale <max,min>': 'a pool has one size; say -c',
   '-D, --detach': daemon,
   '--pidfile <file>': daemon,
   '--uid <user>': daemon,
@@ -68,6 +73,7 @@ export function workerCommand(): Command {
       'tasks at once (10; with threads and processes as many as cores)',
       wholeNumber(1, 100_000),
     )
+    .option('--autoscale <max,min>', 'tasks at once between these, as there is work; not with -c', autoscale)
     .addOption(new Option('-P, --pool <pool>', 'where tasks run; async is the event loop').choices([...poolNames]))
     .option('-Q, --queues <queues>', "queues to consume, such as celery,mail; without it the app's", list)
     .option('-X, --exclude-queues <queues>', 'but not these', list)
@@ -89,6 +95,7 @@ export function workerCommand(): Command {
     .option('--max-tasks-per-child <n>', 'replace a thread or process after so many tasks', wholeNumber(1, 1e9))
     .option('--max-memory-per-child <kib>', 'replace one that has more memory after a task', wholeNumber(1, 1e9))
     .option('--purge', 'drop all messages that wait, first')
+    .option('--report-runtimes', 'keep in the result backend how long tasks take, for `lovage autoscale monitor`')
     .action(run<[Options]>(work));
   // What these ask for is how it is.
   for (const flags of ['--without-gossip', '--without-mingle', '--without-heartbeat'])
@@ -102,7 +109,7 @@ async function work(session: Session, options: Options): Promise<number> {
   const stopListening = listenForSignals((signal) => early.abort(signal));
   try {
     const worker = await unlessAborted(prepare(session, options, early.signal), early.signal);
-    if (worker) return await serve(session, worker, stopListening);
+    if (worker) return await serve(session, worker, { onListening: stopListening, ...options });
     process.stderr.write(`the worker was stopped by ${early.signal.reason} before it took any message\n`);
     exitSoon(status.ok);
     return status.ok;
@@ -114,13 +121,22 @@ async function work(session: Session, options: Options): Promise<number> {
 /** All that comes before the first message. */
 async function prepare(session: Session, options: Options, signal: AbortSignal): Promise<Worker> {
   const { queues, excludeQueues, hostname: name, loglevel, purge } = options;
-  const { concurrency, pool, timeLimit, softTimeLimit, maxTasksPerChild, maxMemoryPerChild } = options;
+  const {
+    concurrency,
+    autoscale: range,
+    pool,
+    timeLimit,
+    softTimeLimit,
+    maxTasksPerChild,
+    maxMemoryPerChild,
+  } = options;
   const { prefetchMultiplier, shutdownTimeout, softShutdownTimeout } = options;
   const app = await session.appWithTasks();
   useLogger(app, session, loglevel);
   const worker = new Worker(app, {
     queues: chooseQueues(app.config, queues, excludeQueues),
     concurrency,
+    autoscale: range,
     pool,
     timeLimit,
     softTimeLimit,
@@ -131,7 +147,7 @@ async function prepare(session: Session, options: Options, signal: AbortSignal):
     shutdownTimeout,
     softShutdownTimeout,
   });
-  await firstConnection(app, signal);
+  await firstConnection(app, [], signal);
   const facts = await workerFacts(app, worker);
   say(session, app, () => banner(facts, session.appPath), facts, 'starting');
   if (purge) {
@@ -141,10 +157,21 @@ async function prepare(session: Session, options: Options, signal: AbortSignal):
   return worker;
 }
 
-/** Runs the worker to its end. `onListening` is called when it listens for signals itself. */
-async function serve(session: Session, worker: Worker, onListening: () => void): Promise<number> {
+interface Serving extends Pick<Options, 'reportRuntimes'> {
+  /** Called when it listens for signals itself. */
+  readonly onListening: () => void;
+}
+
+/** Runs the worker to its end. On ECS, its container is spared by scale-in while it works. */
+async function serve(
+  session: Session,
+  worker: Worker,
+  { onListening, reportRuntimes: reports }: Serving,
+): Promise<number> {
   const { app } = worker;
   let exit: number = status.failed;
+  const endProtection = protectFromScaleIn(worker);
+  const endReport = reports ? reportRuntimes(worker) : undefined;
   try {
     const running = worker.run();
     onListening();
@@ -153,6 +180,7 @@ async function serve(session: Session, worker: Worker, onListening: () => void):
     exit = await running;
     return exit;
   } finally {
+    await within(Promise.all([endProtection(), endReport?.()]), lastMs.overdue).catch(() => {});
     exitSoon(exit, worker.overdue ? lastMs.overdue : lastMs.usual);
     app.logger.info(worker.counts, `${worker.hostname} stopped`);
   }

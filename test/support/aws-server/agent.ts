@@ -32,6 +32,9 @@ export async function answerAgent(ecs: TestEcs, request: AgentRequest): Promise<
     };
   if (rest !== 'task-protection/v1/state') return { status: 404, body: {} };
   try {
+    if (ecs.agentFailures-- > 0)
+      throw new AwsRefusal('RequestTimeout', 'the endpoint of ECS does not answer', { status: 504 });
+    ecs.agentFailures = Math.max(0, ecs.agentFailures);
     const asked = request.method === 'PUT' ? readBody(request.body) : undefined;
     const { failure, protectedTask } = ecs.protect(task, asked);
     if (failure) return { status: 200, body: { failure } };

@@ -1,11 +1,10 @@
 /** ECS of the test server: tasks are processes, services keep as many of them as they are told. */
 import { randomUUID } from 'node:crypto';
 import type * as Ecs from '@aws-sdk/client-ecs';
-import { checkRunTask, launchTypeOf } from './ecs-limits.ts';
+import { ecsActions, invalid, nameIn } from './ecs-actions.ts';
+import { launchTypeOf } from './ecs-limits.ts';
 import {
   arnOf,
-  describeService,
-  describeTask,
   type Place,
   type StopCode,
   stateChange,
@@ -27,25 +26,21 @@ export interface TestEcsOptions {
   readonly runTasksPerSecond?: number;
 }
 
-interface Answered {
-  readonly request: string;
-  readonly taskArns: readonly string[];
-}
-
 export class TestEcs implements Place {
   readonly region: string;
   readonly account = '123456789012';
   /** By id. */
   readonly tasks = new Map<string, TestTask>();
+  /** So many requests to the agent of a task will fail. */
+  agentFailures = 0;
   readonly services = new Map<string, TestService>();
   readonly #clusters = new Set(['default']);
   readonly #definitions = new Map<string, TestTaskDefinition>();
   readonly #listeners = new Set<(event: TaskStateChange) => void>();
-  readonly #tokens = new Map<string, Answered>();
+  readonly runTasksPerSecond: number;
+  readonly actions: Actions;
   readonly #bootMs: number;
-  readonly #perSecond: number;
   readonly #env: () => Record<string, string>;
-  #bucket = { tokens: 0, at: 0 };
   #closed = false;
 
   constructor(
@@ -54,48 +49,10 @@ export class TestEcs implements Place {
   ) {
     this.region = region;
     this.#bootMs = bootMs;
-    this.#perSecond = runTasksPerSecond ?? Number.POSITIVE_INFINITY;
-    this.#bucket = { tokens: this.#perSecond, at: Date.now() };
+    this.runTasksPerSecond = runTasksPerSecond ?? Number.POSITIVE_INFINITY;
+    this.actions = ecsActions(this);
     this.#env = env;
   }
-
-  readonly actions: Actions = {
-    RunTask: (input: Ecs.RunTaskRequest) => this.#runTask(input),
-    StopTask: ({ task, cluster, reason }: Ecs.StopTaskRequest) => {
-      const found = this.#task(task, this.#cluster(cluster));
-      void this.stopTask(found, 'UserInitiated', reason ?? 'Task stopped by user');
-      return { task: describeTask(found, this) };
-    },
-    ListTasks: (input: Ecs.ListTasksRequest) => this.#listTasks(input),
-    DescribeTasks: ({ tasks = [], cluster }: Ecs.DescribeTasksRequest) => {
-      if (tasks.length > 100) throw invalid('tasks can have at most 100 items');
-      const name = this.#cluster(cluster);
-      const found = tasks.map((task) => this.#find(task, name));
-      return {
-        tasks: found.flatMap((task) => (task ? [describeTask(task, this)] : [])),
-        failures: tasks.flatMap((task, i) => (found[i] ? [] : [{ arn: this.#taskArn(task, name), reason: 'MISSING' }])),
-      };
-    },
-    DescribeServices: ({ services = [], cluster }: Ecs.DescribeServicesRequest) => {
-      if (services.length > 10) throw invalid('services can have at most 10 items');
-      const name = this.#cluster(cluster);
-      const found = services.map((service) => this.services.get(`${name}/${nameIn(service)}`));
-      return {
-        services: found.flatMap((service) => (service ? [describeService(service, this.tasksOf(service), this)] : [])),
-        failures: services.flatMap((service, i) =>
-          found[i] ? [] : [{ arn: arnOf(this, `service/${name}/${nameIn(service)}`), reason: 'MISSING' }],
-        ),
-      };
-    },
-    UpdateService: ({ service, cluster, desiredCount, taskDefinition }: Ecs.UpdateServiceRequest) => {
-      const found = this.services.get(`${this.#cluster(cluster)}/${nameIn(service ?? '')}`);
-      if (!found) throw new AwsRefusal('ServiceNotFoundException', 'Service not found.');
-      if (taskDefinition !== undefined) found.family = this.#definition(taskDefinition).family;
-      if (desiredCount !== undefined) this.setDesired(found, desiredCount);
-      return { service: describeService(found, this.tasksOf(found), this) };
-    },
-    UpdateTaskProtection: (input: Ecs.UpdateTaskProtectionRequest) => this.#updateProtection(input),
-  };
 
   addCluster(name: string): void {
     this.#clusters.add(name);
@@ -109,7 +66,7 @@ export class TestEcs implements Place {
   addService({ cluster = 'default', name, family, desiredCount }: TestServiceSpec): TestService {
     this.#clusters.add(cluster);
     const arn = arnOf(this, `service/${cluster}/${name}`);
-    const service: TestService = { cluster, name, arn, family: this.#definition(family).family, desiredCount: 0 };
+    const service: TestService = { cluster, name, arn, family: this.definition(family).family, desiredCount: 0 };
     this.services.set(`${cluster}/${name}`, service);
     this.setDesired(service, desiredCount);
     return service;
@@ -198,87 +155,7 @@ export class TestEcs implements Place {
     await Promise.all([...this.tasks.values()].map((task) => task.process?.ended));
   }
 
-  #runTask(input: Ecs.RunTaskRequest): object {
-    const cluster = this.#cluster(input.cluster);
-    const definition = this.#definition(input.taskDefinition ?? '');
-    checkRunTask(input, definition);
-    const { clientToken, count = 1, ...rest } = input;
-    const request = JSON.stringify({ ...rest, count });
-    const before = clientToken === undefined ? undefined : this.#tokens.get(`${cluster} ${clientToken}`);
-    if (before) return this.#again(before, request);
-    this.#takeToken();
-    const tasks = Array.from({ length: count }, () => this.#begin(definition, cluster, { input }));
-    if (clientToken !== undefined)
-      this.#tokens.set(`${cluster} ${clientToken}`, { request, taskArns: tasks.map(({ arn }) => arn) });
-    return { tasks: tasks.map((task) => describeTask(task, this)), failures: [] };
-  }
-
-  #again({ request, taskArns }: Answered, now: string): object {
-    if (request !== now)
-      throw new AwsRefusal('ConflictException', 'The clientToken was used with other parameters', {
-        resourceIds: taskArns,
-      });
-    const tasks = taskArns.flatMap((arn) => this.tasks.get(nameIn(arn)) ?? []);
-    return { tasks: tasks.map((task) => describeTask(task, this)), failures: [] };
-  }
-
-  #takeToken(): void {
-    const now = Date.now();
-    const refill = ((now - this.#bucket.at) / 1000) * this.#perSecond;
-    const tokens = Math.min(
-      this.#perSecond,
-      this.#bucket.tokens + (Number.isFinite(refill) ? refill : Number.POSITIVE_INFINITY),
-    );
-    if (tokens < 1) throw new AwsRefusal('ThrottlingException', 'Rate exceeded');
-    this.#bucket = { tokens: tokens - 1, at: now };
-  }
-
-  #listTasks({
-    cluster,
-    family,
-    startedBy,
-    serviceName,
-    desiredStatus = 'RUNNING',
-    maxResults = 100,
-    nextToken,
-  }: Ecs.ListTasksRequest): object {
-    const name = this.#cluster(cluster);
-    if (maxResults < 1 || maxResults > 100) throw invalid('maxResults must be 1 to 100');
-    const from = Number(nextToken ?? 0);
-    const all = [...this.tasks.values()].filter(
-      (task) =>
-        task.cluster === name &&
-        task.desiredStatus === desiredStatus &&
-        (family === undefined || task.family === family) &&
-        (startedBy === undefined || task.startedBy === startedBy) &&
-        (serviceName === undefined || task.service?.name === nameIn(serviceName)),
-    );
-    const next = from + maxResults;
-    return {
-      taskArns: all.slice(from, next).map(({ arn }) => arn),
-      ...(next < all.length && { nextToken: String(next) }),
-    };
-  }
-
-  #updateProtection({
-    cluster,
-    tasks = [],
-    protectionEnabled = false,
-    expiresInMinutes = 120,
-  }: Ecs.UpdateTaskProtectionRequest): object {
-    const name = this.#cluster(cluster);
-    if (tasks.length > 10) throw invalid('tasks can have at most 10 items');
-    if (expiresInMinutes < 1 || expiresInMinutes > 2880) throw invalid('expiresInMinutes must be 1 to 2880');
-    const results = tasks.map((task) =>
-      this.protect(this.#task(task, name), { enabled: protectionEnabled, minutes: expiresInMinutes }),
-    );
-    return {
-      protectedTasks: results.flatMap(({ protectedTask }) => (protectedTask ? [lowerCased(protectedTask)] : [])),
-      failures: results.flatMap(({ failure }) => (failure ? [lowerCased(failure)] : [])),
-    };
-  }
-
-  #begin(
+  begin(
     { family, container }: TestTaskDefinition,
     cluster: string,
     { input = {}, service }: { input?: Partial<Ecs.RunTaskRequest>; service?: TestService },
@@ -342,8 +219,8 @@ export class TestEcs implements Place {
   #reconcile(service: TestService): void {
     if (this.#closed) return;
     const alive = this.tasksOf(service).filter(({ desiredStatus }) => desiredStatus === 'RUNNING');
-    const definition = this.#definition(service.family);
-    for (let i = alive.length; i < service.desiredCount; i++) this.#begin(definition, service.cluster, { service });
+    const definition = this.definition(service.family);
+    for (let i = alive.length; i < service.desiredCount; i++) this.begin(definition, service.cluster, { service });
     const stoppable = alive.filter((task) => !isProtected(task)).reverse();
     const reason = `Scaling activity initiated by (deployment ecs-svc/${service.name})`;
     for (const task of stoppable.slice(0, Math.max(0, alive.length - service.desiredCount)))
@@ -356,53 +233,34 @@ export class TestEcs implements Place {
     for (const listener of this.#listeners) listener(stateChange(task, this));
   }
 
-  #cluster(given: string | undefined): string {
+  cluster(given: string | undefined): string {
     const name = nameIn(given ?? 'default');
     if (!this.#clusters.has(name)) throw new AwsRefusal('ClusterNotFoundException', 'Cluster not found.');
     return name;
   }
 
-  #definition(given: string): TestTaskDefinition {
+  definition(given: string): TestTaskDefinition {
     const definition = this.#definitions.get(nameIn(given).replace(/:\d+$/, ''));
     if (!definition) throw new AwsRefusal('ClientException', 'Unable to describe task definition.');
     return definition;
   }
 
-  #find(task: string, cluster: string): TestTask | undefined {
+  find(task: string, cluster: string): TestTask | undefined {
     const found = this.tasks.get(nameIn(task));
     return found?.cluster === cluster ? found : undefined;
   }
 
-  #task(task: string | undefined, cluster: string): TestTask {
-    const found = this.#find(task ?? '', cluster);
+  task(task: string | undefined, cluster: string): TestTask {
+    const found = this.find(task ?? '', cluster);
     if (!found) throw invalid('The referenced task was not found.');
     return found;
   }
 
-  #taskArn(task: string, cluster: string): string {
+  taskArn(task: string, cluster: string): string {
     return task.startsWith('arn:') ? task : arnOf(this, `task/${cluster}/${task}`);
   }
 }
 
 function isProtected({ protectedUntil }: TestTask): boolean {
   return protectedUntil !== undefined && protectedUntil > Date.now();
-}
-
-/** The last part of an ARN; a name as it is. */
-function nameIn(given: string): string {
-  return given.startsWith('arn:') ? (given.split('/').at(-1) ?? '') : given;
-}
-
-function invalid(message: string): AwsRefusal {
-  return new AwsRefusal('InvalidParameterException', message);
-}
-
-/** As the API spells the agent's names; instants in seconds. */
-function lowerCased(object: object): object {
-  return Object.fromEntries(
-    Object.entries(object).map(([key, value]) => [
-      `${key.charAt(0).toLowerCase()}${key.slice(1)}`,
-      key === 'ExpirationDate' ? new Date(String(value)).getTime() / 1000 : value,
-    ]),
-  );
 }

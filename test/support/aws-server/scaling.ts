@@ -1,9 +1,24 @@
 /** Application Auto Scaling of the test server: keeps targets and policies, and refuses what is documented to be refused. */
 import type * as Scaling from '@aws-sdk/client-application-auto-scaling';
+import { awsTracking, newTracking, type TrackingState, track } from '../../../src/scaling/tracking.ts';
 import type { TestCloudWatch } from './cloudwatch.ts';
 import type { TestEcs } from './ecs.ts';
+import type { TestService } from './ecs-model.ts';
 import { AwsRefusal } from './faults.ts';
 import type { Actions } from './server.ts';
+
+export interface TestScalingOptions {
+  /** How long a minute of CloudWatch takes here. Default: a minute. */
+  readonly minuteMs?: number;
+  /** In place of 3 minutes out and 15 in. */
+  readonly tracking?: Partial<typeof awsTracking>;
+}
+
+interface Bounds {
+  readonly min: number;
+  readonly max: number;
+  readonly service: TestService;
+}
 
 export class TestScaling {
   /** By resource id. */
@@ -11,9 +26,23 @@ export class TestScaling {
   /** By resource id and name. */
   readonly policies = new Map<string, Scaling.PutScalingPolicyRequest & { arn: string }>();
   readonly #ecs: TestEcs;
+  readonly #cloudwatch: TestCloudWatch;
+  readonly #options: TestScalingOptions;
+  readonly #timer: NodeJS.Timeout;
+  /** What the policies of target tracking remember, by ARN. */
+  readonly #tracking = new Map<string, TrackingState>();
+  /** Until when policies of steps rest, by ARN. */
+  readonly #rest = new Map<string, number>();
 
-  constructor(ecs: TestEcs, _cloudwatch: TestCloudWatch, _minuteMs: number) {
+  constructor(ecs: TestEcs, cloudwatch: TestCloudWatch, options: TestScalingOptions) {
     this.#ecs = ecs;
+    this.#cloudwatch = cloudwatch;
+    this.#options = options;
+    this.#timer = setInterval(() => this.#decide(), this.#minuteMs).unref();
+  }
+
+  get #minuteMs(): number {
+    return this.#options.minuteMs ?? 60_000;
   }
 
   readonly actions: Actions = {
@@ -65,7 +94,73 @@ export class TestScaling {
     }),
   };
 
-  stop(): void {}
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /**
+   * Carries policies out, once a minute, as it is documented: with the same code as the simulator, so it shows that the
+   * parts work together, and not that AWS decides so. Metric math is kept, and not carried out.
+   */
+  #decide(): void {
+    for (const policy of this.policies.values()) {
+      const { ResourceId = '', arn } = policy;
+      const [target, service] = [this.targets.get(ResourceId), this.#service(ResourceId)];
+      if (!target || !service) continue;
+      const bounds = { min: target.MinCapacity ?? 0, max: target.MaxCapacity ?? 0 };
+      const { TargetTrackingScalingPolicyConfiguration: tracking, StepScalingPolicyConfiguration: steps } = policy;
+      if (tracking) this.#track(arn, tracking, { ...bounds, service });
+      else if (steps && this.#rings(arn) && Date.now() >= (this.#rest.get(arn) ?? 0)) {
+        const [step] = steps.StepAdjustments ?? [];
+        this.#rest.set(arn, Date.now() + ((steps.Cooldown ?? 300) / 60) * this.#minuteMs);
+        this.#ecs.setDesired(service, Math.min(bounds.max, service.desiredCount + (step?.ScalingAdjustment ?? 0)));
+      }
+    }
+  }
+
+  #track(arn: string, config: Scaling.TargetTrackingScalingPolicyConfiguration, { min, max, service }: Bounds): void {
+    const { TargetValue: target = 0, ScaleOutCooldown = 300, ScaleInCooldown = 300 } = config;
+    const custom = config.CustomizedMetricSpecification;
+    if (!custom?.MetricName) return;
+    const values = this.#lastMinute(custom).map(({ value }) => value);
+    const value = values.length > 0 ? values.reduce((a, b) => a + b) / values.length : undefined;
+    const seconds = (count: number) => (count / 60) * this.#minuteMs;
+    const policy = {
+      ...awsTracking,
+      ...this.#options.tracking,
+      ...{
+        target,
+        min,
+        max,
+        scaleOutCooldownMs: seconds(ScaleOutCooldown),
+        scaleInCooldownMs: seconds(ScaleInCooldown),
+      },
+    };
+    const look = { at: Date.now(), value, current: service.desiredCount };
+    const { state, desired } = track(this.#tracking.get(arn) ?? newTracking, look, policy);
+    this.#tracking.set(arn, state);
+    if (desired !== service.desiredCount) this.#ecs.setDesired(service, desired);
+  }
+
+  /** Whether an alarm with this action is in ALARM. */
+  #rings(arn: string): boolean {
+    return [...this.#cloudwatch.alarms.values()].some(
+      ({ AlarmActions, Threshold = 0, MetricName, ...alarm }) =>
+        AlarmActions?.includes(arn) &&
+        MetricName !== undefined &&
+        this.#lastMinute({ MetricName, ...alarm }).some(({ value }) => value >= Threshold),
+    );
+  }
+
+  #lastMinute({
+    Namespace = '',
+    MetricName = '',
+    Dimensions = [],
+  }: Pick<Scaling.CustomizedMetricSpecification, 'Namespace' | 'MetricName' | 'Dimensions'>) {
+    const named = Object.fromEntries(Dimensions.map(({ Name = '', Value = '' }) => [Name, Value]));
+    const since = Date.now() - this.#minuteMs;
+    return this.#cloudwatch.values(Namespace, MetricName, named).filter(({ at }) => at >= since);
+  }
 
   #service(resourceId: string) {
     return this.#ecs.services.get(resourceId.replace(/^service\//, ''));

@@ -15,7 +15,7 @@ import { answerAgent } from './agent.ts';
 import { TestCloudWatch } from './cloudwatch.ts';
 import { TestEcs, type TestEcsOptions } from './ecs.ts';
 import { AwsRefusal, type Fault, Faults } from './faults.ts';
-import { TestScaling } from './scaling.ts';
+import { TestScaling, type TestScalingOptions } from './scaling.ts';
 import { faultsOf, knowsError, schemasOf } from './schema.ts';
 
 /** One action of a service: what it does with a request. */
@@ -36,10 +36,7 @@ export interface SeenRequest {
   error?: string;
 }
 
-export interface AwsServerOptions extends TestEcsOptions {
-  /** How long a minute of CloudWatch takes here. Default: a minute. */
-  readonly minuteMs?: number;
-}
+export interface AwsServerOptions extends TestEcsOptions, TestScalingOptions {}
 
 /** Starts the server on a free port of 127.0.0.1. */
 export async function startAwsServer(options: AwsServerOptions = {}): Promise<AwsServer> {
@@ -60,7 +57,7 @@ export class AwsServer implements AsyncDisposable {
   constructor(options: AwsServerOptions) {
     this.ecs = new TestEcs(options, () => this.env);
     this.cloudwatch = new TestCloudWatch();
-    this.scaling = new TestScaling(this.ecs, this.cloudwatch, options.minuteMs ?? 60_000);
+    this.scaling = new TestScaling(this.ecs, this.cloudwatch, options);
     this.#services = {
       AmazonEC2ContainerServiceV20141113: {
         client: ecsClient,

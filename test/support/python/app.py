@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 
-from celery import Celery
+from celery import Celery, group
 from celery.result import AsyncResult
 
 app = Celery('interop', broker=os.environ['TEST_URL'], backend=os.environ.get('TEST_BACKEND', os.environ['TEST_URL']))
@@ -154,6 +154,62 @@ def on_error(task_id, into):
     result = AsyncResult(task_id, app=app)
     store().rpush(into, json.dumps({'id': task_id, 'state': result.state}))
     return task_id
+
+
+# The tasks of workflows, which both kinds of workers have.
+
+@app.task(name='cv.add')
+def cv_add(x, y):
+    return x + y
+
+
+@app.task(name='cv.mul')
+def cv_mul(x, y):
+    return x * y
+
+
+@app.task(name='cv.xsum')
+def cv_xsum(numbers):
+    def flat(value):
+        return sum(map(flat, value)) if isinstance(value, (list, tuple)) else value
+    return flat(numbers)
+
+
+@app.task(name='cv.echo')
+def cv_echo(value):
+    return value
+
+
+@app.task(name='cv.fail')
+def cv_fail(*_any):
+    raise ValueError('no')
+
+
+def here(self, task, *args):
+    """A signature for the queue of the task that runs."""
+    return task.s(*args).set(queue=self.request.delivery_info['routing_key'])
+
+
+@app.task(name='cv.replace', bind=True)
+def cv_replace(self, x):
+    return self.replace(here(self, cv_add, x, 100))
+
+
+@app.task(name='cv.replace_group', bind=True)
+def cv_replace_group(self, x):
+    return self.replace(group(here(self, cv_add, x, 1), here(self, cv_add, x, 2)))
+
+
+@app.task(name='cv.replace_fail', bind=True)
+def cv_replace_fail(self, _x):
+    return self.replace(here(self, cv_fail))
+
+
+@app.task(name='cv.retry_once', bind=True, max_retries=3)
+def cv_retry_once(self, value):
+    if self.request.retries == 0:
+        raise self.retry(exc=RuntimeError('try again'), countdown=0)
+    return [value, self.request.retries]
 
 
 @app.task(name='both.share')

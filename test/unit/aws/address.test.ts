@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { awsAddress, hostEndpoint, readAwsUrl } from '../../../src/stores/aws-options.ts';
+import { awsAddress, hostEndpoint, readAwsUrl } from '../../../src/stores/aws/options.ts';
 
 describe('a URL of AWS', () => {
   test.each([

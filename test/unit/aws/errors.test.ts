@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ConfigError, isPassing, StoreAccessError, StoreError, StoreMissingError } from '../../../src/errors.ts';
-import { awsError } from '../../../src/stores/aws-errors.ts';
+import { awsError } from '../../../src/stores/aws/errors.ts';
 
 const arn = 'arn:aws:sqs:eu-west-1:123456789012:celery';
 const call = { url: 'sqs://', action: 'sqs:SendMessage', on: "queue 'celery'", arn };

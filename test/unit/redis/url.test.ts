@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { redisLocation } from '../../../src/stores/redis-url.ts';
+import { redisLocation } from '../../../src/stores/redis/url.ts';
 
 const address = (url: string, options = {}) => redisLocation(url, options).address;
 

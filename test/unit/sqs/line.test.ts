@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { StoreError } from '../../../src/errors.ts';
-import { Line } from '../../../src/stores/sqs-line.ts';
+import { Line } from '../../../src/stores/sqs/line.ts';
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['performance'] });
@@ -17,7 +17,7 @@ function polls(lines: number, idleMs: number, waitMs = 20_000): number {
     if (line.wants(10, performance.now(), false) > 0) {
       count += 1;
       vi.advanceTimersByTime(waitMs);
-      line.answered(0, 10, waitMs, { lines, idleMs });
+      line.answered(0, 10, waitMs, { lines, waitMs, idleMs });
     } else vi.advanceTimersByTime(100);
   }
   return count;
@@ -36,14 +36,21 @@ describe('an idle queue', () => {
   });
 });
 
+test('the end of a burst makes no pause: a queue is waited at again at once', () => {
+  const line = new Line('q');
+  line.answered(10, 10, 20_000, { lines: 2, waitMs: 20_000, idleMs: 10_000 });
+  line.answered(0, 10, 1000, { lines: 2, waitMs: 20_000, idleMs: 10_000 });
+  expect(line.wants(10, performance.now(), false)).toBe(10);
+});
+
 test('a queue that is full is asked several times at once, for whole batches', () => {
   const line = new Line('q');
   expect(line.wants(3, 0, false)).toBe(3);
-  line.answered(10, 10, 20_000, { lines: 1, idleMs: 0 });
+  line.answered(10, 10, 20_000, { lines: 1, waitMs: 20_000, idleMs: 0 });
   line.polls.set(Promise.resolve(), 10);
   expect(line.wants(40, 0, false)).toBe(10);
   expect(line.wants(9, 0, false)).toBe(0);
-  line.answered(4, 10, 20_000, { lines: 1, idleMs: 0 });
+  line.answered(4, 10, 20_000, { lines: 1, waitMs: 20_000, idleMs: 0 });
   expect(line.wants(40, 0, false)).toBe(0);
 });
 

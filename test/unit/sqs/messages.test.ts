@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { decodeBody, encodeBody } from '../../../src/stores/sqs-messages.ts';
+import { decodeBody, encodeBody } from '../../../src/stores/sqs/messages.ts';
+import { sqsName } from '../../../src/stores/sqs/names.ts';
 import { testMessage } from '../../../src/testing/message.ts';
 
 interface Vector {
@@ -17,6 +18,22 @@ test.each(messages.map((vector, i) => [i, vector] as const))('body %i of real Ce
   expect(message.headers).toEqual(vector.decoded_envelope.headers);
   expect(message.properties.correlation_id).toBe(vector.decoded_envelope.properties.correlation_id);
   expect(JSON.parse(Buffer.from(message.body).toString())).toEqual(vector.decoded_task_body);
+});
+
+const calls = ['simple', 'prefix', 'fifo', 'nobase64', 'predefined', 'countdown', 'delayseconds'].map((name) => {
+  const file = new URL(`../../vectors/sqs_send_${name}.json`, import.meta.url);
+  const { raw }: { raw: { operation: string; params: { QueueUrl: string; MessageBody: string } }[] } = JSON.parse(
+    readFileSync(file, 'utf8'),
+  );
+  return [name, raw.find(({ operation }) => operation === 'SendMessage')?.params] as const;
+});
+
+test.each(calls)('what kombu sends (%s) is read', (name, params) => {
+  expect(decodeBody(params?.MessageBody ?? '').headers).toMatchObject({ lang: 'py', task: 'cap.add' });
+  const queue = params?.QueueUrl.split('/').at(-1);
+  const location = { prefix: name === 'prefix' ? 'dev-' : '', isFifo: false };
+  const names = { prefix: 'my.queue:high/1', fifo: 'jobs.fifo' };
+  if (name in names) expect(queue).toBe(sqsName(names[name as keyof typeof names], location));
 });
 
 test('the same body as plain JSON is read, too', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { deadName, isDeadName, queueOf, sqsName } from '../../../src/stores/sqs-names.ts';
+import { deadName, isDeadName, queueOf, sqsName } from '../../../src/stores/sqs/names.ts';
 
 const plain = { prefix: '', isFifo: false };
 

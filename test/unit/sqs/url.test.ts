@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { sqsLocation } from '../../../src/stores/sqs-url.ts';
+import { sqsLocation } from '../../../src/stores/sqs/url.ts';
 
 test('the settings of the move from Redis work as they are, also as texts from the environment', () => {
   const location = sqsLocation('sqs://AKIA:se%2Fcret@', {

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { LimitStore } from '../../../src/contracts/limits.ts';
-import { MemoryLimits } from '../../../src/stores/memory-limits.ts';
-import { openSqlite, type StoreHandle } from '../../../src/stores/sqlite.ts';
-import { SqliteLimits } from '../../../src/stores/sqlite-limits.ts';
-import { sqliteLocation } from '../../../src/stores/sqlite-url.ts';
+import { MemoryLimits } from '../../../src/stores/memory/limits.ts';
+import { SqliteLimits } from '../../../src/stores/sqlite/limits.ts';
+import { openSqlite, type StoreHandle } from '../../../src/stores/sqlite/store.ts';
+import { sqliteLocation } from '../../../src/stores/sqlite/url.ts';
 
 const HOUR_MS = 3_600_000;
 const GRANTED = { granted: true };

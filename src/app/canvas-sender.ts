@@ -1,0 +1,46 @@
+import type { Sent } from '../canvas/canvas.ts';
+import { chordMembers } from '../canvas/expand.ts';
+import { freeze, nodeOf } from '../canvas/freeze.ts';
+import { toWireOptions } from '../canvas/wire-options.ts';
+import { withOptions } from '../canvas/wire-tree.ts';
+import { ConfigError } from '../errors.ts';
+import { newId } from '../util/ids.ts';
+import { toTuple } from '../wire/result-tuple.ts';
+import type { WireSignature } from '../wire/task-message.ts';
+import type { LovageApp } from './app.ts';
+import { currentRunning } from './current-task.ts';
+import { beginJoins, launch } from './launch.ts';
+import { resultHandle } from './result-handle.ts';
+import type { CallOptions, Sendable } from './task-options.ts';
+
+/** Sends a chain, a group or a chord: all ids are fixed before anything is published. */
+export async function sendCanvas(
+  app: LovageApp,
+  canvas: Sendable,
+  args: readonly unknown[],
+  { retry, retryPolicy, signal, ...options }: CallOptions,
+): Promise<Sent> {
+  const frozen = freeze(withOptions(canvas.toWire(), toWireOptions(options)), newId);
+  await checkChords(app, frozen);
+  const all = launch(app, frozen, { args, ids: newId });
+  const { publisher, results } = await app.connections();
+  await beginJoins(results, all);
+  await publisher.publishMany(all.messages, { retry, retryPolicy, signal });
+  currentRunning()?.children.push(...all.launched.map(toTuple));
+  const ignored = new Set(all.messages.flatMap(({ message }) => (message.ignoreResult ? [message.id] : [])));
+  const node = nodeOf(frozen);
+  return node && resultHandle(node, app, (id) => ignored.has(id));
+}
+
+/** Refuses a chord that could never end, wherever it is in a workflow. */
+async function checkChords(app: LovageApp, frozen: WireSignature): Promise<void> {
+  const members = chordMembers(frozen);
+  if (members.length === 0) return;
+  const { joins, name } = (await app.results()).required();
+  if (!joins) throw new ConfigError(`chords need a result backend that can count their members; ${name} cannot`);
+  for (const { task, options } of members) {
+    const own = app.tasks.get(task)?.options.ignoreResult;
+    if (options.ignore_result ?? own ?? app.config.taskIgnoreResult)
+      throw new ConfigError(`${task} is a member of a chord, so its result cannot be ignored`);
+  }
+}

@@ -1,0 +1,223 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type DynamodbServer, startDynamodb } from '../support/dynamodb-server.ts';
+import { type S3Server, startS3 } from '../support/s3-server.ts';
+import { type SqsServer, startSqs } from '../support/sqs-server.ts';
+import { Place } from './lovage.ts';
+
+let sqs: SqsServer;
+let dynamodb: DynamodbServer;
+let s3: S3Server;
+beforeAll(async () => {
+  [sqs, dynamodb, s3] = await Promise.all([startSqs(), startDynamodb(), startS3()]);
+});
+afterAll(async () => {
+  await sqs[Symbol.asyncDispose]();
+  await dynamodb[Symbol.asyncDispose]();
+  await s3[Symbol.asyncDispose]();
+});
+
+let number = 0;
+let broker = '';
+let backend = '';
+beforeEach(() => {
+  number += 1;
+  broker = `${sqs.url}&queue_name_prefix=c${number}-`;
+  backend = `dynamodb://test:test@localhost:${dynamodb.port}/celery${number}`;
+});
+
+const app = `
+import { Lovage } from 'lovage';
+export const app = new Lovage('shop', { taskQueues: ['celery', 'mail'], taskRoutes: { 'img.*': { queue: 'images' } } });
+app.task('shop.add', { queue: 'slow', timeLimit: 60 }, (x: number, y: number) => x + y);
+`;
+
+const stores = () => ['-b', broker, '--result-backend', backend];
+const names = () => ['celery', 'mail', 'images', 'slow'].map((queue) => `c${number}-${queue}`);
+
+describe('lovage setup', () => {
+  test('tells what is missing, creates it, and then finds nothing to do', async () => {
+    const place = new Place();
+    const file = place.write('app.ts', app);
+    const setup = ['-A', file, 'setup', ...stores()];
+    const dry = await place.run([...setup, '--dry-run', '--json']);
+    const plan = JSON.parse(dry.stdout);
+    expect(plan.steps.map(({ name, outcome }: { name: string; outcome: string }) => [name, outcome])).toEqual([
+      ...names().flatMap((name) => [
+        [`${name}-dead`, 'todo'],
+        [name, 'todo'],
+      ]),
+      [`celery${number}`, 'todo'],
+      [`celery${number}`, 'todo'],
+    ]);
+    expect((await place.run(['queues', ...stores()])).stdout).toBe('No queues yet.\n');
+    const done = await place.run(setup);
+    expect(done.status).toBe(0);
+    expect(done.stdout).toMatch(/^dead-letter queue +c\d+-celery-dead +created +visibility timeout 120 s/m);
+    expect(done.stdout).toContain(`dead letters to c${number}-celery-dead after 20 receives`);
+    expect(done.stdout).toMatch(/^table +celery\d+ +created/m);
+    expect(done.stdout).toContain('Did 10 steps.');
+    const again = await place.run([...setup, '--json']);
+    const states = JSON.parse(again.stdout).steps.map(({ state }: { state: string }) => state);
+    // The stand-in for DynamoDB does not know how to remove old items.
+    expect(states).toEqual([...names().flatMap(() => ['exists', 'exists']), 'exists', 'missing']);
+    expect((await place.run(['queues', ...stores(), '-q'])).stdout).toContain('celery');
+  });
+
+  test('changes what differs, and leaves a redrive policy that somebody has chosen', async () => {
+    const place = new Place();
+    const setup = (more = '') => place.run(['setup', '-b', broker + more, '--result-backend', 'disabled']);
+    await setup();
+    const { stdout } = await setup('&visibility_timeout=300');
+    expect(stdout).toMatch(/^queue +c\d+-celery +changed +visibility timeout 120 s -> 300$/m);
+    expect((await setup('&visibility_timeout=300')).stdout).toContain('Nothing was to be done.');
+  });
+
+  test('creates a queue for each priority, with the dead letters of all in one', async () => {
+    const place = new Place();
+    const { stdout } = await place.run(['setup', '-b', `${broker}&priority_steps=0,5`, '--result-backend', 'disabled']);
+    expect(stdout).toMatch(/^queue +c\d+-celery-p5 +created .*dead letters to c\d+-celery-dead/m);
+    expect(stdout).toContain('Did 3 steps.');
+  });
+
+  test('creates the bucket of an S3 result backend, and its rule', async () => {
+    const place = new Place();
+    const url = `s3://test:test@bucket${number}?endpoint_url=${encodeURIComponent(s3.endpoint)}&region=us-east-1`;
+    const { stdout, status } = await place.run(['setup', '-b', broker, '--result-backend', url]);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^bucket +bucket\d+ +created$/m);
+    expect(stdout).toMatch(/^lifecycle rule +lovage: .* created +removes objects after \d+ days$/m);
+  });
+
+  test('says that SQLite needs nothing', async () => {
+    const place = new Place();
+    expect(await place.run(['setup'])).toMatchObject({
+      status: 0,
+      stdout: `Nothing needs to be created for ${place.broker}.\n`,
+    });
+  });
+});
+
+describe('lovage iam', () => {
+  test.each(['producer', 'worker', 'setup'])(
+    'prints what a %s needs, on these resources and no others',
+    async (role) => {
+      const place = new Place();
+      const file = place.write('app.ts', app);
+      const { stdout, status } = await place.run([
+        '-A',
+        file,
+        'iam',
+        '--role',
+        role,
+        '--account',
+        '123456789012',
+        ...stores(),
+      ]);
+      expect(status).toBe(0);
+      const policy = JSON.parse(stdout);
+      expect(Object.keys(policy)).toEqual(['Version', 'Statement']);
+      expect(policy.Version).toBe('2012-10-17');
+      const resources: string[] = policy.Statement.flatMap(({ Resource }: { Resource: string[] }) => Resource);
+      for (const resource of resources) {
+        expect(resource).toMatch(
+          /^arn:aws:(sqs:us-east-1:123456789012:c\d+-[a-z-]+|dynamodb:.*:123456789012:table\/celery\d+)$/,
+        );
+      }
+      const actionsOn = (resource: string) =>
+        policy.Statement.filter(({ Resource }: { Resource: string[] }) => Resource.includes(resource)).flatMap(
+          ({ Action }: { Action: string[] }) => Action,
+        );
+      for (const name of names()) {
+        const actions = actionsOn(`arn:aws:sqs:us-east-1:123456789012:${name}`);
+        expect(actions.includes('sqs:SendMessage')).toBe(role !== 'setup');
+        expect(actions.includes('sqs:ReceiveMessage')).toBe(role === 'worker');
+        expect(actions.includes('sqs:CreateQueue')).toBe(role === 'setup');
+      }
+      const ids = policy.Statement.map(({ Sid }: { Sid: string }) => Sid);
+      expect(new Set(ids).size).toBe(ids.length);
+      for (const { Sid, Effect } of policy.Statement)
+        expect([/^[A-Za-z0-9]+$/.test(Sid), Effect]).toEqual([true, 'Allow']);
+    },
+  );
+
+  test('learns the account from a queue that is there, and asks for it where there is none', async () => {
+    const place = new Place();
+    const iam = ['iam', '--role', 'producer', '-b', broker, '--result-backend', 'disabled'];
+    const { status, stderr } = await place.run(iam);
+    expect(status).toBe(2);
+    expect(stderr).toContain('say it with --account');
+    await place.run(['setup', '-b', broker, '--result-backend', 'disabled']);
+    expect((await place.run(iam)).stdout).toContain(`"arn:aws:sqs:us-east-1:000000000000:c${number}-celery"`);
+  });
+
+  test('of SQLite is none', async () => {
+    const place = new Place();
+    expect((await place.run(['iam', '--role', 'worker'])).stdout).toContain('no permissions of AWS are needed');
+    expect((await place.run(['iam', '--role', 'worker', '--json'])).stdout).toBe('null\n');
+  });
+
+  test.each([
+    [['iam'], /--role/],
+    [['iam', '--role', 'admin'], /producer, worker, setup/],
+    [['iam', '--role', 'worker', '--account', '12'], /12 digits/],
+  ])('refuses %j', async (args, message) => {
+    const { status, stderr } = await new Place().run(args);
+    expect(status).toBe(2);
+    expect(stderr).toMatch(message);
+  });
+});
+
+describe('lovage doctor', () => {
+  test('finds what is missing on AWS, and after a setup that all is well, with what it costs', async () => {
+    const place = new Place();
+    const missing = await place.run(['doctor', ...stores()]);
+    expect(missing.status).toBe(1);
+    expect(missing.stdout).toMatch(/^problem +queue c\d+-celery +not there \(run `lovage setup`/m);
+    expect(missing.stdout).toMatch(/^problem +table celery\d+ +not there/m);
+    await place.run(['setup', ...stores()]);
+    const { status, stdout } = await place.run(['doctor', ...stores(), '--tasks', '1000000', '--json']);
+    expect(status).toBe(0);
+    const { healthy, costs, stores: found } = JSON.parse(stdout);
+    expect(healthy).toBe(true);
+    const verdicts = found.flatMap(({ checks }: { checks: { verdict: string }[] }) => checks.map((one) => one.verdict));
+    expect(verdicts).not.toContain('problem');
+    const [requests] = costs;
+    // Three requests a task, or a tenth of it in full batches; an idle worker asks every 20 seconds.
+    expect(requests).toMatchObject({ price: 'sqs.standard', idle: 131_400, units: [431_400, 3_131_400] });
+    expect(requests.dollars[1]).toBeCloseTo((2_131_400 / 1e6) * 0.4);
+    expect((await place.run(['queues', ...stores()])).stdout).toMatch(/^celery +0 +0 +0 +0$/m);
+  });
+
+  test('takes prices from a file', async () => {
+    const place = new Place();
+    const prices = place.write('prices.json', '{ "region": "here", "items": { "sqs.standard": { "dollars": 40 } } }');
+    await place.run(['setup', ...stores()]);
+    const args = ['doctor', ...stores(), '--tasks', '1000000', '--workers', '0', '--prices', prices];
+    expect((await place.run(args)).stdout).toMatch(/300,000 - 3,000,000 +0 +0\.00 - 80\.00$/m);
+  });
+
+  test('tells where SQLite and its dead letters are', async () => {
+    const place = new Place();
+    const { status, stdout } = await place.run(['doctor']);
+    expect(status).toBe(0);
+    expect(stdout).toContain(`${join(place.folder, 'tasks.db')}, `);
+    expect(stdout).toMatch(/^ok +dead letters +none$/m);
+    expect(stdout).toContain('All is well.');
+    expect(stdout).not.toContain('\u001b');
+  });
+
+  test('paints on a terminal', async () => {
+    expect((await new Place().run(['doctor'], { FORCE_COLOR: '1' })).stdout).toContain('\u001b[32mok');
+  });
+
+  test('a store that is not there is a problem, exit status 1', async () => {
+    const { status, stdout } = await new Place().run([
+      'doctor',
+      '-b',
+      'redis://127.0.0.1:1/0?socket_connect_timeout=1',
+    ]);
+    expect(status).toBe(1);
+    expect(stdout).toMatch(/^problem +reachable +no connection to redis:/m);
+  });
+});

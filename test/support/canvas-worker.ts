@@ -1,0 +1,53 @@
+/** A worker in a process of its own that runs the tasks of random workflows: says `ready`, and works until it is killed. */
+import { appendFileSync, existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Lovage, Worker } from '../../src/index.ts';
+
+/** What a task of a random workflow does. */
+export interface NodeSpec {
+  /** Which it is. */
+  readonly n: number;
+  readonly kind: 'plain' | 'fail' | 'retry' | 'die' | 'replace';
+}
+
+const { TEST_BROKER: broker = '', TEST_FOLDER: folder = '' } = process.env;
+
+/** True the first time it is asked for a name, over all processes. */
+function first(name: string): boolean {
+  const file = join(folder, name);
+  if (existsSync(file)) return false;
+  writeFileSync(file, '');
+  return true;
+}
+
+export function makeCanvasApp(url: string): Lovage {
+  const app = new Lovage('graphs', {
+    broker: url,
+    taskMaxDeliveries: 50,
+    logger: { debug() {}, info() {}, warn() {}, error() {} },
+    ...(url.startsWith('redis') && { brokerTransportOptions: { leaseTimeout: 1 } }),
+  });
+  const work = app.task('g.work', { bind: true, maxRetries: 3 }, (self, ...args: unknown[]): number => {
+    const { n, kind } = args.at(-1) as NodeSpec;
+    const { id, retries } = self.request;
+    if (kind === 'die' && first(`died-${id}`)) process.kill(process.pid, 'SIGKILL');
+    if (kind === 'retry' && retries === 0) throw self.retry({ countdown: 0.01 });
+    if (kind === 'fail') throw new RangeError(`node ${n}`);
+    if (kind === 'replace') self.replace(work.s(...args.slice(0, -1), { n, kind: 'plain' }) as never);
+    appendFileSync(join(folder, 'runs'), `${id}\n`);
+    return sumOf(n, args.slice(0, -1));
+  });
+  return app;
+}
+
+/** What a node gives: its number and all that it was given. */
+export function sumOf(n: number, inputs: readonly unknown[]): number {
+  const numbers = inputs.flat(Number.POSITIVE_INFINITY) as number[];
+  return (numbers.reduce((a, b) => (a * 31 + b) % 1_000_003, n) + numbers.length) % 1_000_003;
+}
+
+if (process.env.TEST_WORKER_RUNS) {
+  const worker = new Worker(makeCanvasApp(broker), { concurrency: 4 });
+  await worker.start();
+  console.log('ready');
+}
