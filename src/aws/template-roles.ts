@@ -9,7 +9,21 @@ export interface Place {
   readonly table: string;
 }
 
-type Json = string | number | boolean | readonly Json[] | { readonly [name: string]: Json };
+/** A value of a template. */
+export type Json = string | number | boolean | readonly Json[] | { readonly [name: string]: Json };
+
+/** A resource of a template. */
+export interface Resource {
+  readonly Type: string;
+  readonly Properties: Readonly<Record<string, Json>>;
+}
+
+export type Resources = Readonly<Record<string, Resource>>;
+
+/** A parameter or a resource, by its name. */
+export function ref(Ref: string): Json {
+  return { Ref };
+}
 
 /** Where CloudFormation writes the name of the stack. */
 export const STACK = placeholder('AWS::StackName');
@@ -57,11 +71,7 @@ export function containerPolicy(place: Place): Statement[] {
 }
 
 /** A role that a service takes on. `managed` is a policy of AWS. */
-export function role(
-  service: string,
-  statements: readonly Statement[],
-  managed?: string,
-): { readonly Type: string; readonly Properties: Readonly<Record<string, Json>> } {
+export function role(service: string, statements: readonly Statement[], managed?: string): Resource {
   return {
     Type: 'AWS::IAM::Role',
     Properties: {

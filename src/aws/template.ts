@@ -6,7 +6,19 @@ import { MAX_RETENTION } from '../stores/sqs/setup.ts';
 import { sqsLocation } from '../stores/sqs/url.ts';
 import { maskUrl } from '../util/mask-url.ts';
 import { kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
-import { containerPolicy, dispatcherPolicy, type Place, reconcilerPolicy, role, STACK } from './template-roles.ts';
+import { alarms } from './template-alarms.ts';
+import {
+  containerPolicy,
+  dispatcherPolicy,
+  type Json,
+  type Place,
+  type Resource,
+  type Resources,
+  reconcilerPolicy,
+  ref,
+  role,
+  STACK,
+} from './template-roles.ts';
 
 /** Every option of the template, the same on the command line. */
 export const templateTable = {
@@ -31,11 +43,6 @@ export const templateTable = {
 
 export type TemplateOptions = OptionsOf<typeof templateTable>;
 
-type Json = string | number | boolean | readonly Json[] | { readonly [name: string]: Json };
-type Resources = Readonly<
-  Record<string, { readonly Type: string; readonly Properties: Readonly<Record<string, Json>> }>
->;
-
 /** A CloudFormation template. */
 export interface Template {
   readonly AWSTemplateFormatVersion: string;
@@ -46,7 +53,6 @@ export interface Template {
   readonly Outputs: Readonly<Record<string, Readonly<Record<string, Json>>>>;
 }
 
-const ref = (Ref: string): Json => ({ Ref });
 const arn = (name: string): Json => ({ 'Fn::GetAtt': [name, 'Arn'] });
 
 /**
@@ -217,7 +223,7 @@ function functions(place: Place, environment: Readonly<Record<string, string>>, 
   };
 }
 
-function permission(rule: string): Resources[string] {
+function permission(rule: string): Resource {
   return {
     Type: 'AWS::Lambda::Permission',
     Properties: {
@@ -271,38 +277,5 @@ function container(
         ],
       },
     },
-  };
-}
-
-function alarms({ dead }: Place): Resources {
-  const actions: Json = { 'Fn::If': ['HasAlarmTopic', [ref('AlarmTopic')], ref('AWS::NoValue')] };
-  const alarm = (what: string, metric: Readonly<Record<string, Json>>): Resources[string] => ({
-    Type: 'AWS::CloudWatch::Alarm',
-    Properties: {
-      AlarmDescription: what,
-      Period: 60,
-      EvaluationPeriods: 1,
-      Threshold: 1,
-      ComparisonOperator: 'GreaterThanOrEqualToThreshold',
-      TreatMissingData: 'notBreaching',
-      AlarmActions: actions,
-      ...metric,
-    },
-  });
-  const lambda = (name: string) => ({
-    Namespace: 'AWS/Lambda',
-    MetricName: 'Errors',
-    Statistic: 'Sum',
-    Dimensions: [{ Name: 'FunctionName', Value: ref(name) }],
-  });
-  return {
-    DeadLettersAlarm: alarm('Messages were given up: see lovage dlq list', {
-      Namespace: 'AWS/SQS',
-      MetricName: 'ApproximateNumberOfMessagesVisible',
-      Statistic: 'Maximum',
-      Dimensions: [{ Name: 'QueueName', Value: dead }],
-    }),
-    DispatcherAlarm: alarm('The dispatcher ends with errors, which it never should', lambda('Dispatcher')),
-    ReconcilerAlarm: alarm('Stopped ECS tasks are not looked after', lambda('Reconciler')),
   };
 }
