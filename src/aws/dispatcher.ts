@@ -197,8 +197,8 @@ class EcsDispatcher {
   /** Calls RunTask when its turn has come. @throws MessageTooLargeError for overrides that are too large */
   async #run(ecs: RunTaskClient, job: JobRun, endsAt: number): Promise<RunTaskVerdict | undefined> {
     const request = runTaskRequest(this.#target, job);
-    const wait = this.#bucket.take();
-    if (Date.now() + wait > endsAt) return undefined;
+    const wait = this.#bucket.take(endsAt - Date.now());
+    if (wait === undefined) return undefined;
     await sleep(wait);
     const verdict = classifyRunTask(await ecs.runTask(request));
     if (verdict.kind === 'started') return verdict;

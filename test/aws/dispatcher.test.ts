@@ -46,7 +46,9 @@ describe('a dispatcher', () => {
     expect(await yard.invoke(handler, records)).toEqual({ batchItemFailures: [] });
     await result.get({ timeout: 60 });
     await until(() => [...yard.aws.ecs.tasks.values()].every(({ status }) => status === 'STOPPED'));
-    expect(await yard.invoke(handler, records)).toEqual({ batchItemFailures: [] });
+    // Sent twice, too: another message of SQS.
+    for (const late of [records.map((record) => ({ ...record, messageId: 'another' })), records])
+      expect(await yard.invoke(handler, late)).toEqual({ batchItemFailures: [] });
     expect(taskCount(yard)).toBe(1);
     expect(yard.notes()).toEqual(['begin twice 1', 'end twice 1']);
   });
@@ -118,6 +120,20 @@ describe('a dispatcher', () => {
     await yard.sqs.server.stop();
     const answer = await yard.dispatcher()({ Records: records });
     expect(answer).toEqual({ batchItemFailures: records.map(({ messageId }) => ({ itemIdentifier: messageId })) });
+  });
+
+  test('starts no more than RunTask takes, and puts back what there is no time for', async () => {
+    await using yard = await Yard.open();
+    await yard.queue('jobs');
+    for (const name of ['a', 'b', 'c']) await yard.tasks.work.delay(name, 0);
+    const records = await yard.receive('jobs');
+    expect(records).toHaveLength(3);
+    const handler = yard.dispatcher({ runTasksPerSecond: 0.1 });
+    const answer = await handler({ Records: records }, { getRemainingTimeInMillis: () => 5_000 });
+    expect(answer).toEqual({ batchItemFailures: [] });
+    expect(yard.aws.inputs('RunTask')).toHaveLength(1);
+    // Two copies wait for their turn, beside the one that Lambda deletes now.
+    expect(await yard.depth('jobs')).toBe(3);
   });
 
   test('parks what is not due yet', async () => {

@@ -81,6 +81,19 @@ describe("mode 'receipt'", () => {
     expect(yard.notes()).toEqual(['begin borrowed 1', 'end borrowed 1']);
   });
 
+  test('needs no application in the function', async () => {
+    await using yard = await Yard.open();
+    await yard.queue('jobs');
+    await yard.sendRaw('jobs', '{"que_id": 7}');
+    const result = await yard.tasks.work.delay('dropped in', 0);
+    const handler = yard.dispatcher({ app: undefined, mode: 'receipt', broker: `${yard.sqs.url}&create_missing=true` });
+    await using _ = yard.poll('jobs', handler);
+    expect(await result.get({ timeout: 60 })).toBe('dropped in done');
+    const { deadLetters } = await yard.app.broker();
+    await until(async () => (await deadLetters.list({ queue: 'jobs' })).length === 1);
+    expect(yard.thrown).toEqual([]);
+  });
+
   test('starts a message again whose container was killed, and counts its receives', async () => {
     await using yard = await Yard.open({ lease: 2 });
     await yard.queue('jobs');

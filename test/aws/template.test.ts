@@ -1,6 +1,10 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { loadAwsServiceSpecSync } from '@aws-cdk/aws-service-spec';
 import type { PropertyType } from '@aws-cdk/service-spec-types';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { awsTemplate } from '../../src/aws/template.ts';
 import { Lovage } from '../../src/index.ts';
 
@@ -113,6 +117,17 @@ describe('the template of CloudFormation', () => {
         },
       ],
     });
+  });
+
+  test('comes from the command line as YAML or JSON', async () => {
+    const root = join(import.meta.dirname, '..', '..');
+    const app = ['-A', join(root, 'examples/csv-import/ecs/app.ts'), '-b', 'sqs://', '--result-backend', 'dynamodb://'];
+    const lovage = (...args: string[]) =>
+      promisify(execFile)(process.execPath, [join(root, 'src/cli/main.ts'), ...app, 'deploy', 'aws', ...args]);
+    const json = JSON.parse((await lovage('--template', '--format', 'json', '--memory', '4096')).stdout);
+    expect(json.Resources.TaskDefinition.Properties.Memory).toBe('4096');
+    expect(parse((await lovage('--template', '--memory', '4096')).stdout)).toEqual(json);
+    await expect(lovage()).rejects.toThrow(/deploys nothing by itself: say --template/);
   });
 
   test('allows nothing on everything', () => {

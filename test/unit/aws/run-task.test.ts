@@ -168,4 +168,8 @@ test('a token bucket hands out a burst at once, then a steady rate', () => {
   expect(first.slice(20)).toEqual([50, 100]);
   now = 10_000;
   expect(Array.from({ length: 21 }, () => bucket.take()).at(-1)).toBe(50);
+  // Who has no time for it takes nothing from the others.
+  expect(bucket.take(10)).toBeUndefined();
+  expect(bucket.take(100)).toBe(100);
+  expect(new TokenBucket(0.1, undefined, () => now).take()).toBe(0);
 });
