@@ -37,6 +37,7 @@ export const lanes: readonly Lane[] = [
     name: 'redis',
     files: [
       'test/**/redis*.test.ts',
+      'test/fault/canvas.test.ts',
       'test/**/redis/**',
       'test/app/{checkpoints,limits,revoke}.test.ts',
       'test/cli/worker-signals.test.ts',

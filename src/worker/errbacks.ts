@@ -24,7 +24,7 @@ export interface Told {
 }
 
 /**
- * Tells errbacks apart as Celery does (wire SPEC 7.9): a task that is registered here and takes more than one parameter is
+ * Tells errbacks apart as Celery does (wire SPEC 7.9): a task that is registered here and lacks more than one argument is
  * called with the request, the error and the traceback; all others are sent, as one group, with the id of the failed task.
  */
 export function tellErrbacks(app: LovageApp, errbacks: readonly WireSignature[], failed: Failed, error: unknown): Told {
@@ -32,7 +32,7 @@ export function tellErrbacks(app: LovageApp, errbacks: readonly WireSignature[],
   const sent: WireSignature[] = [];
   for (const errback of errbacks) {
     const definition = kindOf(errback) === 'task' ? app.tasks.get(errback.task) : undefined;
-    if (definition && takesRequest(definition)) calls.push(callOf(definition, errback, { failed, error }));
+    if (definition && takesRequest(definition, errback)) calls.push(callOf(definition, errback, { failed, error }));
     else sent.push(errback);
   }
   const ids = derivedIds(failed.id, 'errback');
@@ -40,8 +40,13 @@ export function tellErrbacks(app: LovageApp, errbacks: readonly WireSignature[],
 }
 
 /** A bound task is sent, so that it can be retried. */
-function takesRequest({ fn, options }: TaskDefinition): boolean {
-  return !options.bind && fn.length > 1;
+function takesRequest(definition: TaskDefinition, errback: WireSignature): boolean {
+  return !definition.options.bind && missing(definition, errback) > 1;
+}
+
+/** How many parameters a signature leaves open: those that it gives itself say nothing of its convention. */
+function missing({ fn }: TaskDefinition, { args, kwargs }: WireSignature): number {
+  return fn.length - args.length - Object.keys(kwargs).length;
 }
 
 function callOf(
@@ -52,7 +57,7 @@ function callOf(
   const { id, task, args, kwargs, retries, rootId, parentId, groupId } = failed;
   const request: FailedRequest = { id, task, args, kwargs, retries, rootId, parentId, groupId };
   const traceback = error instanceof Error ? error.stack : undefined;
-  const told = errback.immutable ? [] : [request, error, traceback].slice(0, definition.fn.length);
+  const told = errback.immutable ? [] : [request, error, traceback].slice(0, missing(definition, errback));
   return { definition, args: [...told, ...errback.args], kwargs: errback.kwargs };
 }
 

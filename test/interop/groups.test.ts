@@ -36,10 +36,10 @@ describe.each(['json', 'msgpack', 'yaml'] as const)('with results in %s, a saved
     expect(await pair.store.ttl(`celery-taskset-meta-${sent.id}`)).toBeGreaterThan(86_000);
   });
 
-  test('with groups inside of it counts with their tasks', async () => {
+  test('keeps the groups inside of it', async () => {
     const inner = "group(app.signature('py.add', (n, n)) for n in (1, 2))";
     const outer = `GroupResult(uuid.uuid4().hex, [app.signature('py.add', (3, 3)).delay(), ${inner}()])`;
     const id = await pair.python.run<string>(`sent = ${outer}\nsent.save(backend=app.backend)\nsent.id`);
-    expect(await (await pair.app.groupResult(id))?.get(soon)).toEqual([6, 2, 4]);
+    expect(await (await pair.app.groupResult(id))?.get(soon)).toEqual([6, [2, 4]]);
   });
 });
