@@ -49,6 +49,7 @@ export const lanes: readonly Lane[] = [
     name: 'redis',
     files: [
       'test/**/redis*.test.ts',
+      'test/fault/canvas.test.ts',
       'test/**/redis/**',
       'test/app/{checkpoints,lanes,limits,namesakes,revoke}.test.ts',
       'test/cli/{redis-doctor,worker-signals}.test.ts',

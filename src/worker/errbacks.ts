@@ -26,7 +26,6 @@ export interface Told {
 /**
  * Tells errbacks apart as Celery does (wire SPEC 7.9): a task that is registered here and lacks more than one argument is
  * called with the request, the error and the traceback; all others are sent, as one group, with the id of the failed task.
- * Unlike Celery it does not count parameters that the errback has an argument for.
  */
 export function tellErrbacks(app: LovageApp, errbacks: readonly WireSignature[], failed: Failed, error: unknown): Told {
   const calls: ErrbackCall[] = [];
@@ -45,7 +44,7 @@ function takesRequest(definition: TaskDefinition, errback: WireSignature): boole
   return !definition.options.bind && missing(definition, errback) > 1;
 }
 
-/** How many parameters of a task its signature has no argument for. */
+/** How many parameters a signature leaves open: those that it gives itself say nothing of its convention. */
 function missing({ fn }: TaskDefinition, { args, kwargs }: WireSignature): number {
   return fn.length - args.length - Object.keys(kwargs).length;
 }

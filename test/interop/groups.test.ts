@@ -36,7 +36,7 @@ describe.each(['json', 'msgpack', 'yaml'] as const)('with results in %s, a saved
     expect(await pair.store.ttl(`celery-taskset-meta-${sent.id}`)).toBeGreaterThan(86_000);
   });
 
-  test('with groups inside of it has their results in lists of their own', async () => {
+  test('keeps the groups inside of it', async () => {
     const inner = "group(app.signature('py.add', (n, n)) for n in (1, 2))";
     const outer = `GroupResult(uuid.uuid4().hex, [app.signature('py.add', (3, 3)).delay(), ${inner}()])`;
     const id = await pair.python.run<string>(`sent = ${outer}\nsent.save(backend=app.backend)\nsent.id`);

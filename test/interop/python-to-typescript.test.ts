@@ -262,8 +262,8 @@ describe('callbacks', () => {
         "python = app.signature('py.note', args=('linked',))",
         "sent = app.send_task('ts.add', (2, 3), link=[typescript, python])",
         'sent.get(timeout=10)',
-        // Several links are one group, as in Celery.
-        "{'id': sent.id, 'children': [child.id for group in sent.children for child in group.results]}",
+        // As Celery does, several callbacks are sent as one group.
+        "{'id': sent.id, 'children': [child.id for group in sent.children for child in group]}",
       ].join('\n'),
     );
     expect([await pair.note('linked'), await pair.note('linked')]).toEqual(['5', '5']);

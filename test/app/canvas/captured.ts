@@ -83,18 +83,24 @@ export function comparable(message: TaskMessage): Json {
 /** Options in signatures that the sender reads from the message, or that Celery writes there for itself. */
 const silent = new Set(['reply_to', 'priority', 'add_to_parent', 'root_id', 'parent_id', 'replaced_task_nesting']);
 
-/** Without what means nothing, or not the same in all versions. */
+/** Without what means nothing, or is not the same in all versions; keys in one order. */
 function normal(value: unknown, inside = ''): unknown {
   if (Array.isArray(value))
     return value.length === 0 && inside === 'chain' ? undefined : value.map((one) => normal(one));
   if (typeof value !== 'object' || value === null) return value;
   const fields = Object.entries(value).flatMap(([name, item]) => {
-    if (item === undefined || item === null) return [];
-    if (inside === 'options' && silent.has(name)) return [];
-    // A body's group, and copies of a body in a header that has not been sent: both are made anew when it is.
-    if (inside === 'options' && (name === 'group_id' || name === 'chord') && !('group_index' in value)) return [];
-    const shown = normal(item, name);
+    if (item === undefined || item === null || (inside === 'options' && isSilent(name, value))) return [];
+    const isWhole = name === 'options' && ['chain', 'chord'].includes((value as Json).subtask_type as string);
+    // The id of a whole is that of a part of it; Celery writes one or the other, or none.
+    const shown = normal(isWhole ? { ...item, task_id: undefined } : item, name);
     return shown === undefined ? [] : [[name, shown] as const];
   });
-  return Object.fromEntries(fields);
+  return Object.fromEntries(fields.toSorted(([left], [right]) => (left < right ? -1 : 1)));
+}
+
+/** Also a body's group, and copies of a body in a header that has not been sent: both are made anew when it is. */
+function isSilent(name: string, options: object): boolean {
+  if (silent.has(name)) return true;
+  if (name === 'group_id') return !('group_index' in options);
+  return name === 'chord' && (!('group_index' in options) || !('group_id' in options));
 }

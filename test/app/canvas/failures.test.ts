@@ -157,6 +157,14 @@ describe('an errback', () => {
     await expect.poll(() => shop.told).toEqual([[body.id, expect.stringMatching(/^ChordError: Dependency/), 'string']]);
   });
 
+  test('that has all but one of its arguments is sent the id, however many parameters it has', async () => {
+    await using shop = await CanvasShop.open();
+    const { fail, app } = shop;
+    const into = app.task('c.into', (id: string, list: string) => void shop.told.push([id, list]));
+    const result = await fail.s().linkError(into.s('list')).delay();
+    await expect.poll(() => shop.told).toEqual([[result.id, 'list']]);
+  });
+
   test('that throws changes nothing', async () => {
     await using shop = await CanvasShop.open();
     const { fail, app } = shop;
