@@ -31,6 +31,7 @@ class MemoryBackend implements ResultBackend {
   readonly joins: JoinStore = {
     setSize: async (...args) => this.#results().joins.setSize(...args),
     addMany: async (...args) => this.#results().joins.addMany(...args),
+    grow: async (...args) => this.#results().joins.grow(...args),
     read: async (...args) => this.#results().joins.read(...args),
     take: async (...args) => this.#results().joins.take(...args),
   };

@@ -48,6 +48,7 @@ class RedisBackend implements ResultBackend {
   readonly joins: JoinStore = {
     setSize: async (...args) => (await this.#opening.get()).joins.setSize(...args),
     addMany: async (...args) => (await this.#opening.get()).joins.addMany(...args),
+    grow: async (...args) => (await this.#opening.get()).joins.grow(...args),
     read: async (...args) => (await this.#opening.get()).joins.read(...args),
     take: async (...args) => (await this.#opening.get()).joins.take(...args),
   };
