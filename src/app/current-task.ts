@@ -4,6 +4,7 @@ import type { Retry } from '../errors.ts';
 import type { ResultTuple } from '../wire/result-tuple.ts';
 import type { TaskMessage } from '../wire/task-message.ts';
 import type { Logger } from './logger.ts';
+import type { AsyncResult } from './result.ts';
 import type { RetryOptions } from './retry-options.ts';
 
 /** The request a task is answering. */
@@ -59,6 +60,13 @@ export interface TaskContext {
    * @throws Replaced always
    */
   replace(signature: Canvas<[], unknown>): never;
+  /**
+   * Sends one task more that the chord of this task waits for; its result comes with those of the header. It may be called
+   * again in a later run: each call counts once.
+   * @throws ConfigError where this task is no member of a chord, or the signature ends in more than one task
+   * @throws NotSupportedError where the result backend cannot (Redis and memory can)
+   */
+  addToChord<R>(signature: Canvas<[], R>): Promise<AsyncResult<R>>;
   /** Stores a state of the task's own, such as `PROGRESS`, with a value that `AsyncResult.info` shows. */
   updateState(state: string, meta?: unknown): Promise<void>;
   /**

@@ -40,6 +40,9 @@ export function localContext(task: string, logger: Logger): TaskContext {
     replace(): never {
       throw new ConfigError(`${task} has itself replaced, but it was called directly, not by a worker`);
     },
+    addToChord() {
+      return Promise.reject(new ConfigError(`${task} is no member of a chord: it was called directly`));
+    },
     updateState: async () => {},
     checkpoint: async () => {},
     lastCheckpoint: async () => undefined,

@@ -5,6 +5,7 @@ import { currentTask, type TaskContext, type TaskRequest } from './current-task.
 import type { TaskHooks } from './hooks.ts';
 import { localContext } from './local-context.ts';
 import type { Logger } from './logger.ts';
+import type { AsyncResult } from './result.ts';
 import type { RetryOptions } from './retry-options.ts';
 
 /** Where an instance belongs. */
@@ -66,6 +67,10 @@ export class TaskBase implements TaskContext {
 
   replace(signature: Canvas<[], unknown>): never {
     return this.#context.replace(signature);
+  }
+
+  addToChord<R>(signature: Canvas<[], R>): Promise<AsyncResult<R>> {
+    return this.#context.addToChord(signature);
   }
 
   updateState(state: string, meta?: unknown): Promise<void> {

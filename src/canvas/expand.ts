@@ -134,7 +134,7 @@ function combined(expansions: readonly Expansion[]): Expansion {
 }
 
 /** How many arrivals a member of a header makes (wire SPEC 6.3): a group all its tasks', a chain its last step's, a chord its body's. */
-function partsOf(member: WireSignature): number {
+export function partsOf(member: WireSignature): number {
   switch (kindOf(member)) {
     case 'task':
       return 1;

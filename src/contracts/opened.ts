@@ -11,6 +11,11 @@ export function joinsOf(get: () => Promise<JoinStore>): JoinStore {
   };
 }
 
+/** The same, of joins that can grow. */
+export function growingJoinsOf(get: () => Promise<Required<JoinStore>>): Required<JoinStore> {
+  return { ...joinsOf(get), grow: async (...args) => (await get()).grow(...args) };
+}
+
 /** The limits of a backend that has them once it is started: each call gets them first. */
 export function limitsOf(get: () => Promise<LimitStore>): LimitStore {
   return {

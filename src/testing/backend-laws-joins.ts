@@ -32,6 +32,21 @@ export const joinLaws: readonly BackendLaw[] = [
     },
   },
   {
+    name: 'a join that can grow waits for one part more for each key, counted once',
+    needs: hasJoins,
+    async check(world) {
+      const joins = await world.openJoins();
+      if (!joins.grow) return;
+      await joins.setSize(world.id('grown'), 1);
+      assert.deepEqual(await joins.grow(world.id('grown'), 'more'), { count: 0, size: 2 });
+      assert.deepEqual(await joins.grow(world.id('grown'), 'more'), { count: 0, size: 2 });
+      assert.deepEqual(await joins.grow(world.id('grown'), 'and more'), { count: 0, size: 3 });
+      assert.deepEqual(await joins.addMany(world.id('grown'), [part(0), part(1)]), { count: 2, size: 3 });
+      await joins.take(world.id('grown'));
+      assert.equal(await joins.read(world.id('grown')), undefined);
+    },
+  },
+  {
     name: 'a part that arrives twice counts once, and its first document stays',
     needs: hasJoins,
     async check(world) {

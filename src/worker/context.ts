@@ -1,14 +1,20 @@
 import type { LovageApp } from '../app/app.ts';
-import type { TaskContext, TaskRequest } from '../app/current-task.ts';
+import { currentRunning, type TaskContext, type TaskRequest } from '../app/current-task.ts';
+import { begin, launch } from '../app/launch.ts';
 import type { Logger } from '../app/logger.ts';
+import type { AsyncResult } from '../app/result.ts';
 import { type RetryOptions, retryOptionTable } from '../app/retry-options.ts';
 import { type TaskDefinition, taskOption } from '../app/task.ts';
 import { Canvas } from '../canvas/canvas.ts';
-import { ConfigError, MaxRetriesExceededError, Replaced, Retry, Snooze } from '../errors.ts';
+import { partsOf } from '../canvas/expand.ts';
+import { freeze, idOf } from '../canvas/freeze.ts';
+import { withOptions } from '../canvas/wire-tree.ts';
+import { ConfigError, MaxRetriesExceededError, NotSupportedError, Replaced, Retry, Snooze } from '../errors.ts';
 import { checkOptions } from '../util/options.ts';
+import { toTuple } from '../wire/result-tuple.ts';
 import { saferepr } from '../wire/saferepr.ts';
 import { Checkpoints } from './checkpoints.ts';
-import type { Again } from './follow-ups.ts';
+import { type Again, derivedIds } from './follow-ups.ts';
 import type { Outcome, RetryChanges, Run } from './outcome.ts';
 import { changesOf } from './retry.ts';
 
@@ -22,6 +28,8 @@ export class WorkerContext implements TaskContext {
   #besides: Again[] | undefined;
   #changes: Map<Retry, RetryChanges> | undefined;
   #maxRetries: number | null | undefined;
+  /** Calls of addToChord so far. */
+  #added = 0;
   #request: TaskRequest | undefined;
   /** From the first use on: most tasks have none. */
   #checkpoints: Checkpoints | undefined;
@@ -107,6 +115,26 @@ export class WorkerContext implements TaskContext {
     if (!(signature instanceof Canvas))
       throw new ConfigError(`self.replace: expected a signature, such as add.s(1, 2), got ${typeof signature}`);
     throw new Replaced(signature.toWire());
+  }
+
+  async addToChord<R>(signature: Canvas<[], R>): Promise<AsyncResult<R>> {
+    const { message } = this.#run;
+    const { chord, groupId, groupIndex } = message;
+    if (!chord || groupId === undefined)
+      throw new ConfigError(`self.addToChord: ${message.task} is no member of a chord here`);
+    const ids = derivedIds(message.id, 'added', String(this.#added++));
+    const place = { chord, group_id: groupId, group_index: groupIndex };
+    const frozen = freeze(withOptions(signature.toWire(), place), ids);
+    if (partsOf(frozen) !== 1) throw new ConfigError('self.addToChord: expected a signature that ends in one task');
+    const { results, publisher } = await this.#app.connections();
+    const { joins, name } = results.required();
+    if (!joins?.grow)
+      throw new NotSupportedError(`self.addToChord: the result backend ${name} cannot have chords grow`);
+    await joins.grow(groupId, idOf(frozen), results.ttlMs);
+    const all = launch(this.#app, frozen, { args: [], ids, ancestor: message });
+    await publisher.publishMany(await begin(this.#app, results, all));
+    currentRunning()?.children.push(...all.launched.map(toTuple));
+    return this.#app.result<R>(idOf(frozen));
   }
 
   /** The retries that were asked for with `throw: false` since the last call; `undefined` for none. */

@@ -14,6 +14,8 @@ interface Join {
   count: number;
   taken: boolean;
   readonly parts: Map<string, JoinPart>;
+  /** Keys of parts that came on top of its size. */
+  readonly grown: Set<string>;
 }
 
 // How long a finished join is remembered, so that a part that comes late or twice does not start it anew.
@@ -26,7 +28,7 @@ export class MemoryResults {
   #finished: ResultRecord[] = [];
   #closed = false;
 
-  readonly joins: JoinStore = new MemoryJoins();
+  readonly joins: Required<JoinStore> = new MemoryJoins();
 
   store(record: ResultRecord, ttlMs: number | undefined): void {
     const old = this.#records.get(record.taskId)?.state;
@@ -75,7 +77,7 @@ class MemoryJoins implements JoinStore {
   async setSize(joinId: string, size: number, ttlMs?: number): Promise<JoinProgress> {
     const join = this.#touch(joinId, ttlMs);
     join.size = size;
-    return { count: join.count, size };
+    return progressOf(join);
   }
 
   async addMany(joinId: string, parts: readonly JoinPart[], ttlMs?: number): Promise<JoinProgress> {
@@ -85,7 +87,13 @@ class MemoryJoins implements JoinStore {
       join.parts.set(part.key, { ...part, document: copyOf(part.document) });
       join.count += 1;
     }
-    return { count: join.count, size: join.size };
+    return progressOf(join);
+  }
+
+  async grow(joinId: string, key: string, ttlMs?: number): Promise<JoinProgress> {
+    const join = this.#touch(joinId, ttlMs);
+    if (!join.taken) join.grown.add(key);
+    return progressOf(join);
   }
 
   async read(joinId: string): Promise<JoinPart[] | undefined> {
@@ -106,13 +114,17 @@ class MemoryJoins implements JoinStore {
 
   #touch(joinId: string, ttlMs: number | undefined): Join {
     const old = this.#joins.get(joinId);
-    const join = old ?? { size: undefined, count: 0, taken: false, parts: new Map() };
+    const join = old ?? { size: undefined, count: 0, taken: false, parts: new Map(), grown: new Set<string>() };
     const wanted = ttlMs === undefined ? Number.POSITIVE_INFINITY : Date.now() + ttlMs;
     // Never shortened.
     const kept = old ? this.#joins.expiresAt(joinId) : wanted;
     this.#joins.set(joinId, join, ttlMs === undefined ? kept : Math.max(kept, wanted));
     return join;
   }
+}
+
+function progressOf({ count, size, grown }: Join): JoinProgress {
+  return { count, size: size === undefined ? undefined : size + grown.size };
 }
 
 function copyOf<T extends string | Uint8Array>(document: T): T | Uint8Array {

@@ -52,6 +52,16 @@ live_on(ARGV[5])
 return progress()
 `);
 
+/** ARGV: keys, ttl (or nothing), key of the part. Gives the progress. Beside `.t` stands which parts it counts. */
+export const GROW = new RedisScript(`${LUA_KEYS}${LUA_UNLESS_ENDED}
+local counted = added .. '.keys'
+if redis.call('SADD', counted, ARGV[6]) == 1 then redis.call('INCR', added) end
+live_on(ARGV[5])
+local life = redis.call('PTTL', added)
+if life > 0 then redis.call('PEXPIRE', counted, life) end
+return progress()
+`);
+
 /** ARGV: keys. Gives members and places in turn; nothing where the join is unknown or has ended. */
 export const READ = new RedisScript(`${LUA_KEYS}
 if redis.call('EXISTS', ended) == 1 or redis.call('EXISTS', members, size) == 0 then return false end
@@ -63,6 +73,6 @@ export const TAKE = new RedisScript(`${LUA_KEYS}
 if redis.call('EXISTS', ended) == 1 or redis.call('EXISTS', members, size) == 0 then return false end
 local parts = redis.call('ZRANGE', members, 0, -1, 'WITHSCORES')
 redis.call('SET', ended, cjson.encode(progress()), 'PX', ARGV[5])
-redis.call('DEL', members, added, size)
+redis.call('DEL', members, added, added .. '.keys', size)
 return parts
 `);

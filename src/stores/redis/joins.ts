@@ -1,6 +1,6 @@
 import type { JoinPart, JoinProgress, JoinStore } from '../../contracts/backend.ts';
 import { toMember, toPart } from './joins-member.ts';
-import { ADD_MANY, READ, SET_SIZE, TAKE } from './joins-scripts.ts';
+import { ADD_MANY, GROW, READ, SET_SIZE, TAKE } from './joins-scripts.ts';
 import { resultPrefix, toArgument } from './results.ts';
 import type { RedisScript, RedisStore } from './store.ts';
 
@@ -28,6 +28,10 @@ export class RedisJoins implements JoinStore {
     const args: (string | number | Buffer)[] = [...this.#keys(joinId), toTtl(ttlMs)];
     for (const { key, index, document } of parts) args.push(index, key, toArgument(toMember(document)));
     return toProgress(await this.#store.script(ADD_MANY, args));
+  }
+
+  async grow(joinId: string, key: string, ttlMs?: number): Promise<JoinProgress> {
+    return toProgress(await this.#store.script(GROW, [...this.#keys(joinId), toTtl(ttlMs), key]));
   }
 
   read(joinId: string): Promise<JoinPart[] | undefined> {

@@ -189,6 +189,23 @@ describe('links', () => {
   });
 });
 
+describe('self.addToChord', () => {
+  test('has the chord of a task wait for one more, once, whatever is retried', async () => {
+    await using shop = await CanvasShop.open();
+    const { add, sum, app } = shop;
+    const more = app.task('c.more', { bind: true }, async (self, n: number) => {
+      const added = await self.addToChord(chain(add.s(n, 10), add.s(100)));
+      if (self.request.retries === 0) throw self.retry({ countdown: 0 });
+      shop.told.push(added.id);
+      return n;
+    });
+    const result = await chord([more.s(1), add.s(1, 1)], sum.s()).delay();
+    expect(await result.get(soon)).toBe(1 + 2 + 111);
+    expect(await app.result(String(shop.told[0])).get(soon)).toBe(111);
+    await expect(get(more.delay(1))).rejects.toThrow(/no member of a chord/);
+  });
+});
+
 describe('self.replace', () => {
   test('has another signature run in the place of a task, with its id', async () => {
     await using shop = await CanvasShop.open();

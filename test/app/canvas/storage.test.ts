@@ -82,6 +82,17 @@ describe("with canvasStorage 'backend'", () => {
     await expect((chorded as { get(o: object): Promise<unknown> }).get(soon)).rejects.toThrow(ChordError);
   });
 
+  test('a name that a Python worker has passed on as a task is looked up, and runs under its id', async () => {
+    await using shop = await CanvasShop.open(backend);
+    const { add, app } = shop;
+    const results = await app.results();
+    await results.keepSignatures(new Map([['canvas:later', chain(add.s(1), add.s(10)).toWire()]]));
+    const options = { kwargs: { key: 'canvas:later' }, taskId: 'the-id' };
+    expect(await (await app.sendTask('lovage.later', [5], options)).get(soon)).toBe(16);
+    const missing = await app.sendTask('lovage.later', [5], { kwargs: { key: 'canvas:missing' } });
+    await expect(missing.get(soon)).rejects.toThrow(/is gone/);
+  });
+
   test('what is gone from the result backend fails the task before it, and says so', async () => {
     await using shop = await CanvasShop.open(backend);
     const { add, app } = shop;
