@@ -42,8 +42,11 @@ export const joinLaws: readonly BackendLaw[] = [
       assert.deepEqual(await joins.grow(world.id('grown'), 'more'), { count: 0, size: 2 });
       assert.deepEqual(await joins.grow(world.id('grown'), 'and more'), { count: 0, size: 3 });
       assert.deepEqual(await joins.addMany(world.id('grown'), [part(0), part(1)]), { count: 2, size: 3 });
+      assert.equal((await joins.read(world.id('grown')))?.length, 2);
       await joins.take(world.id('grown'));
       assert.equal(await joins.read(world.id('grown')), undefined);
+      assert.deepEqual(await joins.grow(world.id('early'), 'more'), { count: 0, size: undefined });
+      assert.deepEqual(await joins.setSize(world.id('early'), 1), { count: 0, size: 2 });
     },
   },
   {

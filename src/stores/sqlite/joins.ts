@@ -5,6 +5,8 @@ import type { SqliteStore } from './store.ts';
 // How long a finished join is remembered, so that a part that comes late or twice does not start it anew.
 const REMEMBER_MS = 24 * 3600 * 1000;
 const SWEPT = 20;
+// The position of a row that stands for a part more to come. Parts have positions from 0.
+const GROWN = -1;
 
 interface Join {
   readonly size: number | null;
@@ -14,7 +16,7 @@ interface Join {
 }
 
 /** The joins of a SQLite store. */
-export class SqliteJoins implements JoinStore {
+export class SqliteJoins implements Required<JoinStore> {
   readonly #store: SqliteStore;
   readonly #sql: ReturnType<typeof prepareAll>;
 
@@ -26,7 +28,8 @@ export class SqliteJoins implements JoinStore {
   setSize(joinId: string, size: number, ttlMs?: number): Promise<JoinProgress> {
     return this.#store.write(() => {
       this.#touch(joinId, ttlMs);
-      this.#sql.setSize.run(size, joinId);
+      const { grown } = this.#sql.grown.get(joinId, GROWN) as unknown as { grown: number };
+      this.#sql.setSize.run(size + grown, joinId);
       return this.#progress(joinId);
     });
   }
@@ -40,6 +43,18 @@ export class SqliteJoins implements JoinStore {
           added += Number(this.#sql.addPart.run(joinId, key, index, document).changes);
         }
         this.#sql.addCount.run(added, joinId);
+      }
+      return this.#progress(joinId);
+    });
+  }
+
+  grow(joinId: string, key: string, ttlMs?: number): Promise<JoinProgress> {
+    return this.#store.write(() => {
+      this.#touch(joinId, ttlMs);
+      if (this.#get(joinId)?.taken === 0) {
+        // A size that is not known yet stays unknown, and counts this row when it comes.
+        const { changes } = this.#sql.addPart.run(joinId, `grown:${key}`, GROWN, '');
+        this.#sql.addSize.run(changes, joinId);
       }
       return this.#progress(joinId);
     });
@@ -100,6 +115,8 @@ type Name =
   | 'touch'
   | 'get'
   | 'setSize'
+  | 'addSize'
+  | 'grown'
   | 'addPart'
   | 'addCount'
   | 'take'
@@ -116,6 +133,8 @@ function prepareAll(store: SqliteStore): Record<Name, StatementSync> {
     ),
     get: store.prepare('SELECT size, count, taken, expires_at FROM joins WHERE id = ?'),
     setSize: store.prepare('UPDATE joins SET size = ? WHERE id = ?'),
+    addSize: store.prepare('UPDATE joins SET size = size + ? WHERE id = ?'),
+    grown: store.prepare('SELECT count(*) AS grown FROM join_parts WHERE join_id = ? AND position = ?'),
     addPart: store.prepare('INSERT OR IGNORE INTO join_parts (join_id, key, position, document) VALUES (?, ?, ?, ?)'),
     addCount: store.prepare('UPDATE joins SET count = count + ? WHERE id = ?'),
     take: store.prepare(
@@ -123,7 +142,8 @@ function prepareAll(store: SqliteStore): Record<Name, StatementSync> {
        WHERE id = ? AND taken = 0 AND (expires_at IS NULL OR expires_at > ?)`,
     ),
     parts: store.prepare(
-      'SELECT key, position AS "index", document FROM join_parts WHERE join_id = ? ORDER BY position, key',
+      `SELECT key, position AS "index", document FROM join_parts
+       WHERE join_id = ? AND position <> ${GROWN} ORDER BY position, key`,
     ),
     removeParts: store.prepare('DELETE FROM join_parts WHERE join_id = ?'),
     expired: store.prepare('SELECT id FROM joins WHERE expires_at <= ? ORDER BY expires_at LIMIT ?'),
