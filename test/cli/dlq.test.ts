@@ -59,6 +59,31 @@ describe('lovage dlq', () => {
     expect(JSON.parse((await place.run(['dlq', 'list', '--json'])).stdout)).toEqual([]);
   });
 
+  test('a letter is mended and sent again, by options or in an editor', async () => {
+    const place = new Place();
+    const taskId = (await place.run(['call', 'shop.gone', '-a', '["x"]'])).stdout.trim();
+    const worker = await place.worker();
+    await worker.says('goes to the dead letters');
+    const edit = (...args: string[]) => place.run(['dlq', 'edit', taskId, ...args]);
+
+    expect((await place.run(['dlq', 'edit', taskId], { EDITOR: '' })).stderr).toMatch(/say what to change: --task/);
+    expect((await place.run(['dlq', 'edit', taskId], { EDITOR: 'true' })).stderr).toMatch(/nothing was changed/);
+    const broken = await place.run(['dlq', 'edit', taskId], { EDITOR: 'echo "{}" >' });
+    expect(broken.stderr).toMatch(/expected a name as "task"/);
+    expect((await place.run(['dlq', 'edit', taskId], { EDITOR: 'false' })).stderr).toMatch(/'false' failed: status 1/);
+    expect(JSON.parse((await place.run(['dlq', 'list', '--json'])).stdout)).toHaveLength(1);
+
+    // Still unknown, under another name: it is a dead letter once more.
+    const editor = `${process.execPath} -e "const fs = require('fs'), f = process.argv[1]; fs.writeFileSync(f, fs.readFileSync(f, 'utf8').replace('shop.gone', 'shop.away'))"`;
+    expect((await place.run(['dlq', 'edit', taskId], { EDITOR: editor })).stdout).toBe(
+      'Sent shop.away to celery again.\n',
+    );
+    await worker.says("no task 'shop.away'");
+    expect((await edit('--task', 'shop.add', '--args', '[2, 3]')).stdout).toBe('Sent shop.add to celery again.\n');
+    await expect.poll(async () => (await place.run(['result', taskId])).stdout, { timeout: 20_000 }).toContain('5');
+    expect(JSON.parse((await place.run(['dlq', 'list', '--json'])).stdout)).toEqual([]);
+  });
+
   test.each([
     [['show', 'nope'], "there is no dead letter 'nope'"],
     [['retry'], 'say which: ids as lovage dlq list shows them, or --all'],

@@ -8,6 +8,7 @@ import { paint, pairs, plural, strictJson, table, valueText } from '../output.ts
 import { run, status } from '../run.ts';
 import type { Session } from '../session.ts';
 import { wholeNumber } from '../values.ts';
+import { editCommand } from './dlq-edit.ts';
 
 interface ListOptions {
   readonly queue?: string;
@@ -26,6 +27,7 @@ export function dlqCommand(): Command {
     .description('dead letters: messages that were given up, kept until somebody decides')
     .addCommand(listCommand())
     .addCommand(showCommand())
+    .addCommand(editCommand())
     .addCommand(retryCommand())
     .addCommand(dropCommand());
 }
