@@ -10,11 +10,15 @@ beforeAll(async () => {
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
+// Twice in many thousand receives from the stand-in a message was not there within ten seconds, for a reason that is not found
+// yet; a second try tells that from a law that is broken.
+const retry = 1;
+
 describe.each([
   ['standard queues', {}],
   ['standard queues with priorities', { prioritySteps: [0, 6] }],
   ['FIFO queues', { fifo: true }],
-] as const)('%s', (_, options) => {
+] as const)('%s', { retry }, (_, options) => {
   brokerConformance({ describe, test }, async () => {
     const queueNamePrefix = `${randomUUID().slice(0, 8)}-`;
     return {
