@@ -21,6 +21,8 @@ interface Harness {
 /** One way to run the peer. */
 export interface Variant {
   readonly concurrency: number;
+  /** Default: the event loop. */
+  readonly pool?: 'threads' | 'processes';
   /** What the harness is told of it. */
   readonly described: object;
   /** At the end of the broker's URL. */
@@ -52,9 +54,10 @@ export async function lovagePeer({ peer, broker, variants, url, purge }: LovageP
     async worker(name) {
       const variant = chosen(name);
       const { Worker } = await home<typeof import('../../src/index.ts')>('src', 'index.ts');
-      const { benchApp } = await home<typeof import('../app.ts')>('bench', 'app.ts');
-      const { app } = benchApp(url(variant));
-      await new Worker(app, { concurrency: variant.concurrency }).run();
+      process.env.LOVAGE_BENCH_BROKER = url(variant);
+      const { app } = await home<typeof import('../child-app.ts')>('bench', 'child-app.ts');
+      const { concurrency, pool = 'async' } = variant;
+      await new Worker(app, { concurrency, pool, appFile: homeFile('bench', 'child-app.ts') }).run();
       await app.close();
       process.exit(0);
     },
@@ -79,9 +82,13 @@ export async function lovagePeer({ peer, broker, variants, url, purge }: LovageP
 
 /** A module of the Lovage repository. Asked for late, so that `describe` works without it. */
 function home<Module>(...path: string[]): Promise<Module> {
+  return import(pathToFileURL(homeFile(...path)).href);
+}
+
+function homeFile(...path: string[]): string {
   const folder = process.env.LOVAGE_HOME;
   if (!folder) throw new Error('LOVAGE_HOME is not set: let it name the folder of the Lovage repository');
   const file = join(folder, ...path);
   if (!existsSync(file)) throw new Error(`LOVAGE_HOME=${folder} is no Lovage repository: there is no ${join(...path)}`);
-  return import(pathToFileURL(file).href);
+  return file;
 }

@@ -38,6 +38,16 @@ await lovagePeer({
         note: 'concurrency 100, synchronous=full: a disk flush for each transaction',
       },
     },
+    'sqlite-processes2': {
+      concurrency: 2,
+      pool: 'processes',
+      described: { workloads: ['w3'], cores: 2, note: '2 child processes' },
+    },
+    'sqlite-threads2': {
+      concurrency: 2,
+      pool: 'threads',
+      described: { workloads: ['w3'], cores: 2, note: '2 worker threads' },
+    },
   },
   url({ query = '' }) {
     mkdirSync(scratch, { recursive: true });

@@ -13,6 +13,16 @@ await lovagePeer({
       concurrency: 10,
       described: { workloads: ['w1', 'w2', 'w5'], sleepConcurrency: 10, cores: 1, note: 'all defaults' },
     },
+    processes2: {
+      concurrency: 2,
+      pool: 'processes',
+      described: { workloads: ['w3'], cores: 2, note: '2 child processes' },
+    },
+    threads2: {
+      concurrency: 2,
+      pool: 'threads',
+      described: { workloads: ['w3'], cores: 2, note: '2 worker threads' },
+    },
   },
   url: () => `redis://127.0.0.1:${process.env.BENCH_REDIS_PORT ?? '6391'}/0`,
 });

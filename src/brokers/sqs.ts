@@ -29,6 +29,8 @@ import { Opening } from '../util/opening.ts';
 
 /** As many as go out in parallel. */
 const MAX_BATCH = 100;
+/** FIFO queues drop what has a deduplication id that they have seen within this (SQS developer guide). */
+const DEDUPLICATION_MS = 300_000;
 
 /**
  * A broker on Amazon SQS, in the form of Celery's own: Python and TypeScript share its queues.
@@ -90,6 +92,7 @@ class SqsBroker implements Broker {
       stepMs: 1000,
       groups: location.isFifo,
       approximate: true,
+      remembersMs: location.isFifo ? DEDUPLICATION_MS : 0,
     };
   }
 

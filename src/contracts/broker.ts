@@ -33,6 +33,8 @@ export interface BrokerFeatures {
   readonly groups: boolean;
   /** Counts come late and roughly, and a purge takes messages that are held, too. */
   readonly approximate: boolean;
+  /** A message that is published again under its id within this time is there once. Default 0: it is there twice. */
+  readonly remembersMs?: number;
 }
 
 /** A queue to create if it is missing. */

@@ -121,9 +121,8 @@ class Migration {
     }
     // What is sent again may be left undecided again.
     for (let round = 0; round < DECIDED_TIMES && !signal.aborted; round++) {
-      const undecided = journal.sending().flatMap(({ entries }) => entries);
-      if (undecided.length === 0) break;
-      await this.#decide(undecided);
+      if (journal.sending().length === 0) break;
+      await this.#decide(await this.#sender.finish());
     }
     return this.#report(queues, before.held + before.taken + before.sending);
   }

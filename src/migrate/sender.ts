@@ -10,6 +10,9 @@ export const REMEMBERED_MS = 30 * 24 * 3600_000;
 /** A margin for clocks that differ. */
 const MARGIN_MS = 3600_000;
 
+/** The same where the store remembers for minutes only; also the time in which a batch that begins now has arrived. */
+const SHORT_MARGIN_MS = 30_000;
+
 const MAX_ITEMS = 500;
 const MAX_BYTES = 4 * 1024 * 1024;
 const TRIES = 6;
@@ -54,9 +57,11 @@ export class Sender {
   /** Sends again what an earlier run was sending, where the store can tell copies. Returns the messages that are undecided. */
   async finish(): Promise<Entry[]> {
     const undecided: Entry[] = [];
+    const forMs = this.#to.publishOnce
+      ? REMEMBERED_MS - MARGIN_MS
+      : (this.#to.features.remembersMs ?? 0) - SHORT_MARGIN_MS;
     for (const batch of this.#journal.sending()) {
-      const remembered = Date.now() < batch.sentAt + REMEMBERED_MS - MARGIN_MS;
-      if (this.#to.publishOnce && remembered) await this.#send(batch);
+      if (Date.now() < batch.sentAt + forMs) await this.#send(batch);
       else undecided.push(...batch.entries);
     }
     return undecided;

@@ -162,4 +162,23 @@ export const movingLaws: readonly BrokerLaw[] = [
       assert.deepEqual(await consumer.ackMany(deliveries), []);
     },
   },
+  {
+    name: 'what is published again under its id is there once, where the store remembers it',
+    needs: ({ features }) => (features.remembersMs ?? 0) > 0,
+    async check(world) {
+      const broker = await world.open();
+      const [a, b, c] = ['a', 'b', 'c'].map((id) => world.outgoing(namedMessage(id), 'one'));
+      assert.ok(a && b && c);
+      assert.deepEqual(await broker.publishMany([a, b]), []);
+      const other = await world.open();
+      assert.deepEqual(await other.publishMany([b, a, c]), []);
+      const consumer = await world.consume(other);
+      for (const id of ['a', 'b', 'c']) {
+        const delivery = await takeOne(consumer);
+        assert.deepEqual(idsOf([delivery]), [id]);
+        assert.deepEqual(await consumer.ackMany([delivery]), []);
+      }
+      await assertEmpty(consumer);
+    },
+  },
 ];

@@ -1,5 +1,7 @@
-/** Tasks that take less than this, on average, are short. */
-const shortMs = 100;
+/** So much work is held ahead, by what tasks took on average; those that take longer are not short. */
+const workMs = 100;
+/** Not more than this for each slot: what is held is not with other workers. */
+const maxEach = 10;
 /** How much the last task counts in the average. */
 const weight = 0.2;
 /** When nothing has begun for this long, what is held ahead goes back. */
@@ -7,8 +9,8 @@ const patienceMs = 500;
 
 /**
  * How many messages are held for threads and processes beyond those that run. A child that waits for the next trip to the
- * store after each short task loses as much as a tenth of its time; so one message more for each slot is held as long as
- * tasks are short. It waits for less than half a second: then it goes back, for other workers.
+ * store after each short task loses as much as a tenth of its time; so what runs in a tenth of a second is held as long as
+ * tasks are short, and half of it is fetched at once. It waits for less than half a second: then it goes back, for others.
  */
 export class Ahead {
   readonly #enabled: boolean;
@@ -24,7 +26,13 @@ export class Ahead {
 
   /** How many messages may wait beyond the capacity. */
   size(slots: number): number {
-    return this.#enabled && this.#averageMs < shortMs ? slots : 0;
+    if (!this.#enabled || this.#averageMs >= workMs) return 0;
+    return slots * Math.min(maxEach, Math.ceil(workMs / Math.max(1, this.#averageMs)));
+  }
+
+  /** Whether so many that wait are enough for now: each trip to the store takes time from the tasks. */
+  isEnough(waiting: number, slots: number): boolean {
+    return waiting > this.size(slots) / 2;
   }
 
   /** A task has ended that took so long. */

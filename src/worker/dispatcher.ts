@@ -87,6 +87,8 @@ export class Dispatcher {
   /** How many more messages may come. In a burst, one batch is fetched while the one before it is read and run. */
   room(): number {
     if (this.#quarantine.isOn) return 0;
+    const { slots } = this.#parts.lanes.main;
+    if (this.#ahead.size(slots) > 0 && this.#ahead.isEnough(this.#waiting.length, slots)) return 0;
     const batch = this.#capacity + this.#burst.size;
     const limit = this.#burst.size > 0 ? 2 * batch : batch;
     return Math.max(0, Math.min(batch, limit - this.#arriving - this.#unfinished));
@@ -309,9 +311,10 @@ export class Dispatcher {
       if (this.#parts.lanes.isMain(held)) this.#ahead.ended(performance.now() - (held.startedAt ?? 0));
       return [{ held, outcome: this.#terminated.has(held) ? terminated : outcome }];
     });
-    this.#settle(settlements);
     for (const { held } of settlements) this.#quarantine.end(held);
+    // First of all: a child has nothing to do.
     this.#start();
+    this.#settle(settlements);
     this.wake();
   }
 }

@@ -37,7 +37,7 @@ async function work(name: string, workerBursts: boolean) {
 }
 
 describe('a worker with threads', () => {
-  test('holds one message more for each while tasks are short, and gives it back when they are not', async () => {
+  test('holds some messages more while tasks are short, and gives it back when they are not', async () => {
     const { sent, received } = await work('ahead', true);
     expect(received).toBeGreaterThanOrEqual(sent + 2);
   });

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { runMigration } from '../../scripts/migration/run.ts';
 import { sqliteBroker } from '../../src/brokers/sqlite.ts';
 import { sqsBroker } from '../../src/brokers/sqs.ts';
@@ -152,25 +152,48 @@ test('the one answer of a small batch that is lost doubles nothing', async () =>
   expect(await drain(to)).toEqual(ids);
 });
 
-test('what a FIFO queue refuses stays in the journal with the reason, and a killed move to one must be decided by hand', async () => {
+test('what a FIFO queue refuses stays in the journal with the reason', async () => {
   const from = await started(sqliteBroker(sqliteUrl()));
-  const ids = await fill(from, 3);
-  const to = await started(sqsBroker(`${sqsUrl()}&fifo=true`));
-  const report = await run(from, to);
+  await fill(from, 3);
+  const report = await run(from, await started(sqsBroker(`${sqsUrl()}&fifo=true`)));
   expect(report).toMatchObject({ done: false, moved: 0 });
   expect(report.notSent.map(({ trouble }) => trouble).join()).toMatch(/group/i);
-  const grouped = await started(sqsBroker(`${sqsUrl()}&fifo=true&default_group=all`));
-  const renamed = override<Broker>(grouped, { url: to.url });
-  const mute = override<Broker>(renamed, {
+});
+
+/** A move to a FIFO queue that was cut off: all has arrived, and no answer has come. */
+async function cutOffOnItsWayToFifo() {
+  const from = await started(sqliteBroker(sqliteUrl()));
+  const ids = await fill(from, 3);
+  const to = await started(sqsBroker(`${sqsUrl()}&fifo=true&default_group=all`));
+  const mute = override<Broker>(to, {
     publishMany: async (batch) => {
-      await grouped.publishMany(batch);
+      await to.publishMany(batch);
       return batch.map((_, index) => ({ index, error: new StoreError('no answer') }));
     },
   });
-  await expect(run(from, mute)).rejects.toThrow(/FIFO queue, and cannot be looked through.*--resend/);
-  const again = { from, to: renamed, queues: ['celery'], journal: journal(), resend: true };
+  expect(await run(from, mute)).toMatchObject({ done: false, moved: 0 });
+  return { from, to, ids };
+}
+
+test('a move to a FIFO queue that is taken up within four minutes doubles nothing', async () => {
+  const { from, to, ids } = await cutOffOnItsWayToFifo();
+  expect(await run(from, to)).toMatchObject({ done: true, moved: 3 });
+  expect(await drain(to)).toEqual(ids);
+});
+
+test('a move to a FIFO queue that is taken up later is decided by hand', async () => {
+  const { from, to, ids } = await cutOffOnItsWayToFifo();
+  const now = Date.now;
+  const clock = vi.spyOn(Date, 'now').mockImplementation(() => now() + 300_000);
+  try {
+    await expect(run(from, to)).rejects.toThrow(/FIFO queue, and cannot be looked through.*--resend/);
+  } finally {
+    clock.mockRestore();
+  }
+  const again = { from, to, queues: ['celery'], journal: journal(), resend: true };
   expect(await migrate({ ...again, signal: new AbortController().signal })).toMatchObject({ done: true, moved: 3 });
-  expect(await drain(grouped)).toEqual(ids);
+  // Only because the five minutes have not really passed.
+  expect(await drain(to)).toEqual(ids);
 });
 
 test('lovage migrate from Redis to SQS, killed twice and started again: 0 lost, 0 doubled', async () => {

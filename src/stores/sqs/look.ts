@@ -85,7 +85,7 @@ async function look(queue: SqsQueue, { handles, payloads, see, signal, delayMs }
 
 function unseen({ name }: SqsQueue): MigrationError {
   return new MigrationError(
-    `queue '${name}' is a FIFO queue, and cannot be looked through: a message hides those of its group behind it. With --resend SQS itself drops what was sent less than 5 minutes ago; what was sent before may be there twice`,
+    `queue '${name}' is a FIFO queue, and cannot be looked through: a message hides those of its group behind it. It was sent more than 4 minutes ago, so SQS does not know it any more either. See which of the tasks have come, or send all of them again with --resend: then those that had arrived are there twice`,
   );
 }
 
