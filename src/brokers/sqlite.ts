@@ -14,6 +14,7 @@ import type { Bus } from '../contracts/bus.ts';
 import type { ItemFailure, Recipe } from '../contracts/common.ts';
 import type { Diagnosis } from '../contracts/diagnosis.ts';
 import type { ParkedMessages } from '../contracts/moving.ts';
+import { busOf, deadLettersOf, parkedOf } from '../contracts/opened.ts';
 import { MessageTooLargeError } from '../errors.ts';
 import { SqliteBus } from '../stores/sqlite/bus.ts';
 import { SqliteClaims } from '../stores/sqlite/claims.ts';
@@ -62,20 +63,9 @@ class SqliteBroker implements Broker {
   readonly url: string;
   readonly features: BrokerFeatures;
   readonly recipe: Recipe;
-  readonly bus: Bus = {
-    emitMany: async (topic, payloads) => (await this.#opening.get()).bus.emitMany(topic, payloads),
-    listen: async (topic, on) => (await this.#opening.get()).bus.listen(topic, on),
-  };
-  readonly deadLetters: DeadLetters = {
-    list: async (options) => (await this.#opening.get()).letters.list(options),
-    getMany: async (ids) => (await this.#opening.get()).letters.getMany(ids),
-    retryMany: async (ids) => (await this.#opening.get()).letters.retryMany(ids),
-    dropMany: async (ids) => (await this.#opening.get()).letters.dropMany(ids),
-  };
-  readonly parked: ParkedMessages = {
-    list: async (queue, limit) => (await this.#opening.get()).parked.list(queue, limit),
-    takeMany: async (messages) => (await this.#opening.get()).parked.takeMany(messages),
-  };
+  readonly bus: Bus = busOf(async () => (await this.#opening.get()).bus);
+  readonly deadLetters: DeadLetters = deadLettersOf(async () => (await this.#opening.get()).letters);
+  readonly parked: ParkedMessages = parkedOf(async () => (await this.#opening.get()).parked);
   readonly #location: SqliteLocation;
   readonly #opening: Opening<Opened>;
 

@@ -12,6 +12,7 @@ import type {
 import type { ItemFailure, Recipe } from '../contracts/common.ts';
 import type { Diagnosis } from '../contracts/diagnosis.ts';
 import type { LookThrough } from '../contracts/moving.ts';
+import { deadLettersOf } from '../contracts/opened.ts';
 import type { StoreNeeds, StoreSetup } from '../contracts/setup.ts';
 import { openSqs, type SqsApi } from '../stores/sqs/api.ts';
 import { SqsConsumer } from '../stores/sqs/consumer.ts';
@@ -60,12 +61,7 @@ class SqsBroker implements Broker {
   readonly features: BrokerFeatures;
   readonly recipe: Recipe;
   readonly setup: StoreSetup;
-  readonly deadLetters: DeadLetters = {
-    list: async (options) => (await this.#opening.get()).letters.list(options),
-    getMany: async (ids) => (await this.#opening.get()).letters.getMany(ids),
-    retryMany: async (ids) => (await this.#opening.get()).letters.retryMany(ids),
-    dropMany: async (ids) => (await this.#opening.get()).letters.dropMany(ids),
-  };
+  readonly deadLetters: DeadLetters = deadLettersOf(async () => (await this.#opening.get()).letters);
   readonly lookThrough: LookThrough = async (...args) => (await this.#opening.get()).lookThrough(...args);
   readonly #location: SqsLocation;
   readonly #opening: Opening<Opened>;
