@@ -1,0 +1,3 @@
+import { sqsConformance } from '../support/sqs-conformance.ts';
+
+sqsConformance('standard queues', {});
