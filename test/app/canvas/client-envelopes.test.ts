@@ -5,7 +5,7 @@
  */
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { chain, chord, group, Lovage } from '../../../src/index.ts';
+import { chain, chord, type FailedRequest, group, Lovage } from '../../../src/index.ts';
 import { quiet } from '../../support/in-memory.ts';
 import { type RedisServer, startRedis } from '../../support/redis-server.ts';
 import { type Json, loadVectors } from '../../unit/wire/vectors.ts';
@@ -46,10 +46,20 @@ afterAll(async () => {
   await server[Symbol.asyncDispose]();
 });
 
-/** The workflows of the captures, by their names (see test/vectors/README.md). */
+/**
+ * The workflows of the captures, by their names (see test/vectors/README.md), but for those whose messages have a group,
+ * a chord or a chain in them: they are in client-vectors.test.ts.
+ */
 const made: Record<string, (tasks: ReturnType<typeof tasksOf>) => { delay(): Promise<unknown> }> = {
   task_chain_immutable: ({ add, mul }) =>
     chain(add.s(1, 2), add.si(5, 5).set({ queue: 'other', priority: 3 }), mul.s(2).set({ countdown: 4 })),
+  task_chain3: ({ add, mul }) => chain(add.s(1, 2), mul.s(3), add.s(4)),
+  task_chain_link_error: ({ add, mul, onError }) => chain(add.s(1, 2), mul.s(3)).onError(onError.s()),
+  task_chord: ({ add, xsum }) => chord([add.s(1, 1), add.s(2, 2)], xsum.s()),
+  task_chord_link_error: ({ add, xsum, onError }) => chord([add.s(1, 1), add.s(2, 2)], xsum.s().onError(onError.s())),
+  task_chord_of_chains: ({ add, mul, xsum }) => chord([chain(add.s(1, 1), mul.s(2)), add.s(3, 3)], xsum.s()),
+  task_group3: ({ add }) => group([add.s(0, 0), add.s(1, 1), add.s(2, 2)]),
+  task_group_then_task: ({ add, xsum }) => chain(group([add.s(1, 1), add.s(2, 2)]), xsum.s()),
   task_chord_nested_group: ({ add, xsum }) => chord([add.s(1, 1), group([add.s(2, 2), add.s(3, 3)])], xsum.s()),
   task_chord_unlock: ({ add, xsum }) => chord([add.s(1, 1), add.s(2, 2)], xsum.s()),
   task_chunks: ({ add }) =>
@@ -73,6 +83,10 @@ function tasksOf(app: Lovage) {
   return {
     add: app.task('cap.add', (x: number, y: number) => x + y),
     mul: app.task('cap.mul', (x: number, y: number) => x * y),
+    onError: app.task(
+      'cap.on_error_new',
+      (_request: FailedRequest, _error: unknown, _traceback: string | undefined) => {},
+    ),
     xsum: app.task('cap.xsum', (numbers: readonly unknown[]) => numbers.length),
   };
 }
@@ -144,18 +158,29 @@ function asSentHere(message: Sent, place: number): Sent {
       kwargs,
       {
         ...embed,
-        chain: chain?.map((step) => withoutReplyTo(step, properties)) ?? null,
-        chord: chord && withoutReplyTo(ofGroup(chord, headers.group), properties),
+        chain: chain?.map((step) => signatureHere(step, properties)) ?? null,
+        chord: chord && signatureHere(ofGroup(chord, headers.group), properties),
       },
     ],
   };
 }
 
-/** Celery writes in each signature what the message says as well. Who sends a step puts its own there, and only rpc:// reads it. */
-function withoutReplyTo(signature: Signature, properties: Json): Signature {
-  const { reply_to, ...options } = signature.options;
+/**
+ * A task's signature that travels along. Celery writes into each what the message says as well: `reply_to`. Who sends a
+ * step puts its own there, and only rpc:// reads it.
+ */
+function signatureHere(signature: Signature, properties: Json): Signature {
+  const { reply_to, chord, ...options } = signature.options;
   expect(reply_to).toBe(properties.reply_to);
-  return { ...signature, options };
+  if (!isSignature(chord)) return { ...signature, options };
+  return {
+    ...signature,
+    options: { ...options, chord: signatureHere(ofGroup(chord, options.group_id), properties) },
+  };
+}
+
+function isSignature(value: unknown): value is Signature {
+  return typeof value === 'object' && value !== null && 'options' in value;
 }
 
 /** Since 5.3 the body of a chord knows the group of its header. */
