@@ -1,6 +1,6 @@
 import type { BackendFeatures, ResultBackend, ResultRecord } from '../contracts/backend.ts';
 import type { ItemFailure } from '../contracts/common.ts';
-import { growingJoinsOf, limitsOf } from '../contracts/opened.ts';
+import { joinsOf, limitsOf } from '../contracts/opened.ts';
 import { ConfigError } from '../errors.ts';
 import type { MemoryResults } from '../stores/memory/results.ts';
 import {
@@ -28,7 +28,7 @@ class MemoryBackend implements ResultBackend {
     shared: false,
     maxDocumentBytes: Number.POSITIVE_INFINITY,
   };
-  readonly joins = growingJoinsOf(async () => this.#results().joins);
+  readonly joins = joinsOf(async () => this.#results().joins);
   readonly limits = limitsOf(async () => this.#opened().limits);
   readonly #location: MemoryLocation;
   readonly #watches = new Set<() => void>();

@@ -1,7 +1,7 @@
 import type { BackendFeatures, ResultBackend, ResultRecord } from '../contracts/backend.ts';
 import type { ItemFailure, Recipe } from '../contracts/common.ts';
 import type { Diagnosis } from '../contracts/diagnosis.ts';
-import { growingJoinsOf, limitsOf } from '../contracts/opened.ts';
+import { joinsOf, limitsOf } from '../contracts/opened.ts';
 import { MessageTooLargeError } from '../errors.ts';
 import { diagnoseRedis } from '../stores/redis/diagnosis.ts';
 import { RedisJoins } from '../stores/redis/joins.ts';
@@ -47,7 +47,7 @@ class RedisBackend implements ResultBackend {
   // As far as the server itself keeps what it was told.
   readonly features: BackendFeatures = { durable: true, shared: true, maxDocumentBytes: MAX_DOCUMENT_BYTES };
   readonly recipe: Recipe;
-  readonly joins = growingJoinsOf(async () => (await this.#opening.get()).joins);
+  readonly joins = joinsOf(async () => (await this.#opening.get()).joins);
   readonly limits = limitsOf(async () => (await this.#opening.get()).limits);
   readonly #location: RedisLocation;
   readonly #opening: Opening<Opened>;

@@ -1,7 +1,7 @@
 import type { BackendFeatures, ResultBackend, ResultRecord } from '../contracts/backend.ts';
 import type { ItemFailure, Recipe } from '../contracts/common.ts';
 import type { Diagnosis } from '../contracts/diagnosis.ts';
-import { growingJoinsOf, limitsOf } from '../contracts/opened.ts';
+import { joinsOf, limitsOf } from '../contracts/opened.ts';
 import { MessageTooLargeError } from '../errors.ts';
 import { diagnoseSqlite } from '../stores/sqlite/diagnosis.ts';
 import { SqliteJoins } from '../stores/sqlite/joins.ts';
@@ -43,7 +43,7 @@ class SqliteBackend implements ResultBackend {
   readonly url: string;
   readonly features: BackendFeatures = { durable: true, shared: true, maxDocumentBytes: MAX_DOCUMENT_BYTES };
   readonly recipe: Recipe;
-  readonly joins = growingJoinsOf(async () => (await this.#opening.get()).joins);
+  readonly joins = joinsOf(async () => (await this.#opening.get()).joins);
   readonly limits = limitsOf(async () => (await this.#opening.get()).limits);
   readonly #location: SqliteLocation;
   readonly #opening: Opening<Opened>;

@@ -97,8 +97,8 @@ export interface JoinStore {
   setSize(joinId: string, size: number, ttlMs?: number): Promise<JoinProgress>;
   /** Adds parts and tells the count after them. The first document of a key stays. */
   addMany(joinId: string, parts: readonly JoinPart[], ttlMs?: number): Promise<JoinProgress>;
-  /** Has one part more to come, told by its key: a key counts once. Present where the store can. */
-  grow?(joinId: string, key: string, ttlMs?: number): Promise<JoinProgress>;
+  /** Has one part more to come, told by its key: a key counts once, and none any more once the join has ended. */
+  grow(joinId: string, key: string, ttlMs?: number): Promise<JoinProgress>;
   /** The parts in order of index; `undefined` for a join that is unknown or has ended. */
   read(joinId: string): Promise<JoinPart[] | undefined>;
   /** Ends the join: exactly one caller gets the parts, in order of index; all others `undefined`. */

@@ -9,14 +9,10 @@ export function joinsOf(get: () => Promise<JoinStore>): JoinStore {
   return {
     setSize: async (...args) => (await get()).setSize(...args),
     addMany: async (...args) => (await get()).addMany(...args),
+    grow: async (...args) => (await get()).grow(...args),
     read: async (...args) => (await get()).read(...args),
     take: async (...args) => (await get()).take(...args),
   };
-}
-
-/** The same, of joins that can grow. */
-export function growingJoinsOf(get: () => Promise<Required<JoinStore>>): Required<JoinStore> {
-  return { ...joinsOf(get), grow: async (...args) => (await get()).grow(...args) };
 }
 
 /** The limits of a backend that has them once it is started: each call gets them first. */

@@ -32,21 +32,69 @@ export const joinLaws: readonly BackendLaw[] = [
     },
   },
   {
-    name: 'a join that can grow waits for one part more for each key, counted once',
+    name: 'a join that grows waits for one part more for each key, counted once',
     needs: hasJoins,
     async check(world) {
       const joins = await world.openJoins();
-      if (!joins.grow) return;
       await joins.setSize(world.id('grown'), 1);
       assert.deepEqual(await joins.grow(world.id('grown'), 'more'), { count: 0, size: 2 });
       assert.deepEqual(await joins.grow(world.id('grown'), 'more'), { count: 0, size: 2 });
       assert.deepEqual(await joins.grow(world.id('grown'), 'and more'), { count: 0, size: 3 });
       assert.deepEqual(await joins.addMany(world.id('grown'), [part(0), part(1)]), { count: 2, size: 3 });
       assert.equal((await joins.read(world.id('grown')))?.length, 2);
+      // Also where the part came before it was told of, which then counts as any other.
+      assert.deepEqual(await joins.grow(world.id('grown'), part(1).key), { count: 2, size: 4 });
+      assert.deepEqual(await joins.addMany(world.id('grown'), [part(1)]), { count: 2, size: 4 });
       await joins.take(world.id('grown'));
       assert.equal(await joins.read(world.id('grown')), undefined);
       assert.deepEqual(await joins.grow(world.id('early'), 'more'), { count: 0, size: undefined });
       assert.deepEqual(await joins.setSize(world.id('early'), 1), { count: 0, size: 2 });
+    },
+  },
+  {
+    name: 'a join that many grow at the same time, while parts arrive, waits for each of theirs',
+    needs: hasJoins,
+    async check(world) {
+      const stores = [await world.openJoins(), await world.openJoins()];
+      const id = world.id('j');
+      await stores[0]?.setSize(id, 20);
+      const all = await Promise.all(
+        Array.from({ length: 20 }, (_, i) => [
+          stores[i % 2]?.addMany(id, [part(i)]),
+          // Each key twice, from either side.
+          stores[i % 2]?.grow(id, `more-${i}`),
+          stores[(i + 1) % 2]?.grow(id, `more-${i}`),
+        ]).flat(),
+      );
+      assert.equal(all.filter((progress) => progress?.count === 20 && progress.size === 20).length, 0);
+      assert.deepEqual(await stores[0]?.addMany(id, []), { count: 20, size: 40 });
+      assert.equal((await stores[1]?.take(id))?.length, 20);
+    },
+  },
+  {
+    name: 'a join that has ended grows no more, and growing does not start it anew',
+    needs: hasJoins,
+    async check(world) {
+      const joins = await world.openJoins();
+      await joins.setSize(world.id('j'), 1);
+      await joins.grow(world.id('j'), 'more');
+      await joins.addMany(world.id('j'), [part(0), part(1)]);
+      assert.equal((await joins.take(world.id('j')))?.length, 2);
+      assert.deepEqual(await joins.grow(world.id('j'), 'and more'), { count: 2, size: 2 });
+      assert.equal(await joins.take(world.id('j')), undefined);
+    },
+  },
+  {
+    name: 'what a join has grown by lives as long as the join',
+    needs: hasJoins,
+    async check(world) {
+      const joins = await world.openJoins();
+      await joins.setSize(world.id('j'), 1, 50);
+      await joins.grow(world.id('j'), 'more', 60_000);
+      await joins.grow(world.id('j'), 'and more', 50);
+      const deadline = Date.now() + 60;
+      await eventually(() => assert.ok(Date.now() > deadline));
+      assert.deepEqual(await joins.addMany(world.id('j'), [part(0)], 50), { count: 1, size: 3 });
     },
   },
   {
@@ -163,9 +211,10 @@ export const joinLaws: readonly BackendLaw[] = [
       const joins = await world.openJoins();
       await joins.setSize(world.id('j'), 2);
       await joins.addMany(world.id('j'), [part(0)]);
+      await joins.grow(world.id('j'), 'more');
       await world.stopAll();
       const again = await world.openJoins();
-      assert.deepEqual(await again.addMany(world.id('j'), [part(1)]), { count: 2, size: 2 });
+      assert.deepEqual(await again.addMany(world.id('j'), [part(1)]), { count: 2, size: 3 });
       assert.deepEqual(await again.take(world.id('j')), [part(0), part(1)]);
     },
   },

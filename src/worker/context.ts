@@ -128,8 +128,8 @@ export class WorkerContext implements TaskContext {
     if (partsOf(frozen) !== 1) throw new ConfigError('self.addToChord: expected a signature that ends in one task');
     const { results, publisher } = await this.#app.connections();
     const { joins, name } = results.required();
-    if (!joins?.grow)
-      throw new NotSupportedError(`self.addToChord: the result backend ${name} cannot have chords grow`);
+    if (!joins)
+      throw new NotSupportedError(`self.addToChord: the result backend ${name} cannot count the members of a chord`);
     await joins.grow(groupId, idOf(frozen), results.ttlMs);
     const all = launch(this.#app, frozen, { args: [], ids, ancestor: message });
     await publisher.publishMany(await begin(this.#app, results, all));

@@ -14,6 +14,13 @@ const REMEMBER_MS = 24 * 3600 * 1000;
 const PART_SLACK_MS = 7 * 24 * 3600 * 1000;
 /** The set of those that arrived is in one item, of 400 KB. */
 const MAX_PARTS = 40_000;
+/**
+ * How many parts a join may get on top of its size: each takes room in that item twice, for it is to come, and arrives.
+ * More where the size is known to be small.
+ */
+const MAX_GROWN = 2_000;
+const SMALL = 5_000;
+const MAX_GROWN_OF_SMALL = 18_000;
 /** `until` of what has no end. */
 const FOREVER = 9e15;
 /** How often a change is tried that another one overtakes. */
@@ -25,6 +32,8 @@ interface Change {
   readonly size?: number;
   /** Parts that are stored, by the hashes of their keys. */
   readonly arrived?: readonly Buffer[];
+  /** A part that is to come on top of its size, likewise. */
+  readonly grown?: Buffer;
 }
 
 const NAMES = { '#until': 'until', '#ended': 'ended' };
@@ -32,7 +41,7 @@ const NAMES = { '#until': 'until', '#ended': 'ended' };
 /**
  * The joins of a table. A part is an item of its own, written first. That it arrived is an entry in a set of the join's
  * item: adding to a set is atomic, may be repeated, and tells the whole set, so that no part counts twice or never,
- * whenever a worker dies.
+ * whenever a worker dies. Parts that the join grows by are a second set.
  */
 export class DynamodbJoins implements JoinStore {
   readonly #table: DynamodbTable;
@@ -57,6 +66,10 @@ export class DynamodbJoins implements JoinStore {
     for (const part of parts) if (!first.has(part.key)) first.set(part.key, part);
     await inParallel([...first.values()], this.#table.parallelWrites, (part) => this.#put(joinId, part, ttlMs));
     return this.#change(joinId, { ttlMs, arrived: [...first.keys()].map(hashOf) });
+  }
+
+  async grow(joinId: string, key: string, ttlMs?: number): Promise<JoinProgress> {
+    return this.#change(joinId, { ttlMs, grown: hashOf(key) });
   }
 
   async read(joinId: string): Promise<JoinPart[] | undefined> {
@@ -116,6 +129,7 @@ export class DynamodbJoins implements JoinStore {
         const over = { expression: '#until <= :now', names: { '#until': 'until' }, values: { ':now': num(now) } };
         await this.#table.remove(id, over);
       } else if (join?.ended || (join && expression === '')) return progressOf(join);
+      else if (join && change.grown && !hasRoom(join, change.grown)) throw tooManyGrown(joinId, join);
       prolongs = change.ttlMs !== undefined && !(join && numberOf(join, 'until') > now + change.ttlMs);
     }
     throw new StoreError(`the join ${joinId} is changed by others all the time: ${ATTEMPTS} writes were overtaken`);
@@ -141,8 +155,9 @@ export class DynamodbJoins implements JoinStore {
 }
 
 /** How a change is written. `prolongs`: the join is to live for `ttlMs` from now, and would not without. */
-function toUpdate({ ttlMs, size, arrived = [] }: Change, prolongs: boolean, now: number) {
+function toUpdate({ ttlMs, size, arrived = [], grown }: Change, prolongs: boolean, now: number) {
   const sets: string[] = [];
+  const adds: string[] = [];
   const names: Record<string, string> = { ...NAMES };
   const values: Record<string, Value> = { ':now': num(now) };
   let lives = '#until > :now';
@@ -163,17 +178,48 @@ function toUpdate({ ttlMs, size, arrived = [] }: Change, prolongs: boolean, now:
     values[':size'] = num(size);
   }
   if (arrived.length > 0) {
+    adds.push('#arrived :arrived');
     names['#arrived'] = 'arrived';
     values[':arrived'] = { BS: [...arrived] };
   }
+  if (grown) {
+    adds.push('#grown :grown');
+    Object.assign(names, { '#grown': 'grown', '#size': 'size' });
+    Object.assign(values, { ':grown': { BS: [grown] }, ':one': { B: grown }, ...ROOM });
+    lives += ` AND ${HAS_ROOM}`;
+  }
   const set = sets.length > 0 ? `SET ${sets.join(', ')}` : '';
-  const add = arrived.length > 0 ? 'ADD #arrived :arrived' : '';
+  const add = adds.length > 0 ? `ADD ${adds.join(', ')}` : '';
   const condition: Condition = { expression: `${lives} AND attribute_not_exists(#ended)`, names, values };
   return { expression: `${set} ${add}`.trim(), condition };
 }
 
 function progressOf(join: Item): JoinProgress {
-  return { count: hashesOf(join).length, size: join.size ? numberOf(join, 'size') : undefined };
+  return { count: hashesOf(join).length, size: join.size ? numberOf(join, 'size') + grownOf(join).length : undefined };
+}
+
+function grownOf(join: Item): Uint8Array[] {
+  return join.grown?.BS ?? [];
+}
+
+const HAS_ROOM =
+  '(attribute_not_exists(#grown) OR contains(#grown, :one) OR size(#grown) < :few OR (#size <= :small AND size(#grown) < :many))';
+const ROOM = { ':few': num(MAX_GROWN), ':small': num(SMALL), ':many': num(MAX_GROWN_OF_SMALL) };
+
+/** What {@link HAS_ROOM} says, of an item that was read. */
+function hasRoom(join: Item, hash: Buffer): boolean {
+  const grown = grownOf(join);
+  return grown.length < maxGrown(join) || grown.some((one) => hash.equals(one));
+}
+
+function maxGrown(join: Item): number {
+  return numberOf(join, 'size') <= SMALL ? MAX_GROWN_OF_SMALL : MAX_GROWN;
+}
+
+function tooManyGrown(joinId: string, join: Item): MessageTooLargeError {
+  return new MessageTooLargeError(
+    `the chord ${joinId} has grown by ${maxGrown(join)} members: DynamoDB can count no more of one that began with ${numberOf(join, 'size')}. Begin another chord, or send the tasks without adding them`,
+  );
 }
 
 function hashesOf(join: Item): Uint8Array[] {

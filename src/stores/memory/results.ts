@@ -28,7 +28,7 @@ export class MemoryResults {
   #finished: ResultRecord[] = [];
   #closed = false;
 
-  readonly joins: Required<JoinStore> = new MemoryJoins();
+  readonly joins: JoinStore = new MemoryJoins();
 
   store(record: ResultRecord, ttlMs: number | undefined): void {
     const old = this.#records.get(record.taskId)?.state;

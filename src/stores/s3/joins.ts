@@ -19,6 +19,8 @@ interface Join {
   readonly size?: number;
   /** Hashes of the keys of the parts that arrived. */
   readonly arrived: readonly string[];
+  /** The same of those that were to come on top of its size. */
+  readonly grown?: readonly string[];
   readonly ended?: true;
 }
 
@@ -48,6 +50,14 @@ export class S3Joins implements JoinStore {
       const known = new Set(join.arrived);
       const added = hashes.filter((hash) => !known.has(hash));
       return added.length === 0 ? join : { ...join, arrived: [...join.arrived, ...added] };
+    });
+  }
+
+  grow(joinId: string, key: string, ttlMs?: number): Promise<JoinProgress> {
+    const hash = hashOf(key);
+    return this.#change(joinId, ttlMs, (join) => {
+      const { grown = [] } = join;
+      return grown.includes(hash) ? join : { ...join, grown: [...grown, hash] };
     });
   }
 
@@ -132,8 +142,8 @@ function readJoin(joinId: string, value: string | undefined): Join | undefined {
   }
 }
 
-function progressOf({ arrived, size }: Join): JoinProgress {
-  return { count: arrived.length, size };
+function progressOf({ arrived, size, grown = [] }: Join): JoinProgress {
+  return { count: arrived.length, size: size === undefined ? undefined : size + grown.length };
 }
 
 function hashOf(key: string): string {

@@ -16,7 +16,7 @@ interface Join {
 }
 
 /** The joins of a SQLite store. */
-export class SqliteJoins implements Required<JoinStore> {
+export class SqliteJoins implements JoinStore {
   readonly #store: SqliteStore;
   readonly #sql: ReturnType<typeof prepareAll>;
 

@@ -1,4 +1,6 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { randomBytes } from 'node:crypto';
+import { UpdateItemCommand } from '@aws-sdk/client-dynamodb';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { JoinPart } from '../../../src/contracts/backend.ts';
 import { encodeResult } from '../../../src/wire/result.ts';
 import { DynamodbShop } from '../../support/dynamodb-shop.ts';
@@ -69,4 +71,42 @@ test('parts without a place come last', async () => {
 test('more members than an item can count are refused at once', async () => {
   const joins = await open();
   await expect(joins.setSize('j', 40_001)).rejects.toThrow('up to 40000');
+});
+
+test('a part to come whose answer was lost counts once when it is told again', async () => {
+  const joins = await open();
+  await joins.setSize('j', 1, 60_000);
+  shop.proxy.fail('UpdateItem', { lose: true }, { times: 1 });
+  await expect(joins.grow('j', 'more', 60_000)).rejects.toThrow();
+  expect(await joins.grow('j', 'more', 60_000)).toEqual({ count: 0, size: 2 });
+});
+
+describe('a join grows as far as an item can count', () => {
+  const hashes = (count: number) => Array.from({ length: count }, () => Uint8Array.from(randomBytes(8)));
+
+  test.each([
+    ['small', 5000, 18_000],
+    ['large', 40_000, 2000],
+  ])('a %s one, of which all may arrive', async (_kind, size, most) => {
+    const table = await shop.table();
+    const { joins } = await shop.backend(table);
+    if (!joins) throw new Error('no joins');
+    const fill = (set: string, count: number) =>
+      shop.raw.send(
+        new UpdateItemCommand({
+          TableName: table,
+          Key: { id: { S: 'lovage-join-j' } },
+          UpdateExpression: `ADD ${set} :all`,
+          ExpressionAttributeValues: { ':all': { BS: hashes(count) } },
+        }),
+      );
+    await joins.setSize('j', size);
+    await joins.grow('j', 'first');
+    await fill('grown', most - 2);
+    expect(await joins.grow('j', 'last')).toEqual({ count: 0, size: size + most });
+    expect(await joins.grow('j', 'first')).toEqual({ count: 0, size: size + most });
+    await expect(joins.grow('j', 'one more')).rejects.toThrow(`grown by ${most} members`);
+    await fill('arrived', size + most - 1);
+    expect(await joins.addMany('j', [part(0)])).toEqual({ count: size + most, size: size + most });
+  });
 });

@@ -168,6 +168,14 @@ describe('what fails', () => {
     expect(String((await backend.fetchMany(['a']))[0]?.document)).toContain('first');
   });
 
+  test('has a chord that was told of one more member wait for that one once', async () => {
+    const { joins } = backend;
+    await joins?.setSize('j', 1);
+    proxy.fail('PUT', { lose: true }, { times: 1 });
+    await expect(joins?.grow('j', 'more')).rejects.toThrow();
+    expect(await joins?.grow('j', 'more')).toEqual({ count: 0, size: 2 });
+  });
+
   test('because access is denied names action, objects and the line of the policy', async () => {
     proxy.fail('PUT', { error: 'AccessDenied', status: 403 });
     const [failure] = await backend.storeMany([record('a', 'SUCCESS')]);
