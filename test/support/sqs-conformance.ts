@@ -5,10 +5,6 @@ import type { SqsOptions } from '../../src/stores/sqs/url.ts';
 import { brokerConformance } from '../../src/testing/index.ts';
 import { type SqsServer, startSqs } from './sqs-server.ts';
 
-// Twice in many thousand receives from the stand-in a message was not there within ten seconds, for a reason that is not found
-// yet; a second try tells that from a law that is broken.
-const retry = 1;
-
 /** All laws for brokers, on one kind of queues. A file for each kind: the laws mostly wait, since SQS counts in seconds. */
 export function sqsConformance(kind: string, options: SqsOptions): void {
   let server: SqsServer;
@@ -17,7 +13,7 @@ export function sqsConformance(kind: string, options: SqsOptions): void {
   });
   afterAll(() => server[Symbol.asyncDispose]());
 
-  describe(kind, { retry }, () => {
+  describe(kind, () => {
     brokerConformance({ describe, test }, async () => {
       const queueNamePrefix = `${randomUUID().slice(0, 8)}-`;
       return {

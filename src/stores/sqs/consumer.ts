@@ -159,10 +159,11 @@ export class SqsConsumer implements Consumer {
       }
       const error = this.#lines.takeError();
       if (error) throw error;
-      const leftMs = call.deadline - performance.now();
-      if (leftMs > 0 || call.asked.size === 0) this.#ask(max, call);
+      const now = performance.now();
+      const leftMs = call.deadline - now;
+      if (leftMs > 0 || call.asked.size === 0) this.#ask(max, call, now);
       else if (call.short.size === 0) break;
-      await this.#wait(call.short.size > 0 ? Number.POSITIVE_INFINITY : leftMs, signal);
+      await this.#wait(call.short.size > 0 ? Number.POSITIVE_INFINITY : leftMs, signal, now);
     }
     return [];
   }
@@ -170,15 +171,19 @@ export class SqsConsumer implements Consumer {
   /** More is on its way, of requests that were made together: for a moment it is waited for. False when that is over. */
   async #gather(call: Call, signal: AbortSignal): Promise<boolean> {
     call.gatherUntil ??= performance.now() + GATHER_MS;
-    const leftMs = call.gatherUntil - performance.now();
+    const now = performance.now();
+    const leftMs = call.gatherUntil - now;
     if (leftMs <= 0 || this.#lines.expectedSoon === 0) return false;
-    await this.#wait(leftMs, signal);
+    await this.#wait(leftMs, signal, now);
     return true;
   }
 
-  /** Waits for anything to happen: an answer, a change of queues, the time of a queue that pauses, the end of the call. */
-  async #wait(leftMs: number, signal: AbortSignal): Promise<void> {
-    const now = performance.now();
+  /**
+   * Waits for anything to happen: an answer, a change of queues, the time of a queue that pauses, the end of the call. `now`
+   * is the moment for which was decided who is asked: by a later one a queue might neither have been asked nor pause any more,
+   * for timers are early by up to a millisecond.
+   */
+  async #wait(leftMs: number, signal: AbortSignal, now: number): Promise<void> {
     const pausing = this.#lines.all.filter(({ polls, nextAt }) => polls.size === 0 && nextAt > now);
     const ms = Math.max(1, Math.min(leftMs, ...pausing.map(({ nextAt }) => nextAt - now)));
     const { promise } = this.#changed;
@@ -190,8 +195,7 @@ export class SqsConsumer implements Consumer {
   }
 
   /** Makes the requests that are due, as far as there is room for what they bring: one for each queue, then more for full ones. */
-  #ask(max: number, call: Call): void {
-    const now = performance.now();
+  #ask(max: number, call: Call, now: number): void {
     const leftMs = call.deadline - now;
     const askOne = (line: Line, isForced: boolean, waitMs: number): boolean => {
       const count = this.#lines.mayAsk(line) ? line.wants(max - this.#lines.expected, now, isForced) : 0;
