@@ -1,5 +1,6 @@
-import type { Broker, Outgoing } from '../contracts/broker.ts';
+import type { Broker } from '../contracts/broker.ts';
 import type { ItemFailure } from '../contracts/common.ts';
+import type { Outgoing } from '../contracts/message.ts';
 import { isPassing, MessageTooLargeError, PublishError } from '../errors.ts';
 import { Batcher } from '../util/batcher.ts';
 import { sleep } from '../util/sleep.ts';

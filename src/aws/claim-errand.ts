@@ -1,4 +1,5 @@
-import type { Broker, Delivery } from '../contracts/broker.ts';
+import type { Broker } from '../contracts/broker.ts';
+import type { Delivery } from '../contracts/message.ts';
 import { LeaseLostError } from '../errors.ts';
 import type { Errand } from './errand.ts';
 import type { JobTag } from './job-renewer.ts';

@@ -1,16 +1,7 @@
-import type {
-  Broker,
-  BrokerFeatures,
-  Consumer,
-  DeadLetters,
-  Delivery,
-  Lease,
-  Outgoing,
-  QueueDepth,
-  QueueSpec,
-} from '../contracts/broker.ts';
+import type { Broker, BrokerFeatures, Consumer, DeadLetters, QueueDepth, QueueSpec } from '../contracts/broker.ts';
 import type { Bus } from '../contracts/bus.ts';
 import type { ItemFailure, Recipe } from '../contracts/common.ts';
+import type { Delivery, Lease, Outgoing } from '../contracts/message.ts';
 import { ConfigError } from '../errors.ts';
 import { sleep } from '../util/sleep.ts';
 

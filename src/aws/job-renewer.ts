@@ -1,6 +1,7 @@
-import type { Broker, Lease } from '../contracts/broker.ts';
+import type { Broker } from '../contracts/broker.ts';
 import type { ItemFailure, Recipe, Service } from '../contracts/common.ts';
 import type { LimitStore } from '../contracts/limits.ts';
+import type { Lease } from '../contracts/message.ts';
 import { fromRecipe } from '../worker/from-recipe.ts';
 import { claimRenewer, renewClaims } from '../worker/gates/claim-renewer.ts';
 import type { Renewer } from '../worker/lease-book.ts';

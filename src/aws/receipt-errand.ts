@@ -1,4 +1,4 @@
-import type { Delivery } from '../contracts/broker.ts';
+import type { Delivery } from '../contracts/message.ts';
 import { ConfigError, DecodeError } from '../errors.ts';
 import { decodeBody, deliveryOf, readableBody, type Taken } from '../stores/sqs/messages.ts';
 import type { Held } from '../stores/sqs/settling.ts';

@@ -5,14 +5,12 @@ import type {
   Consumer,
   DeadLetter,
   DeadLetters,
-  Delivery,
-  Lease,
-  Outgoing,
   QueueDepth,
   QueueSpec,
 } from '../contracts/broker.ts';
 import type { Bus } from '../contracts/bus.ts';
 import type { ItemFailure } from '../contracts/common.ts';
+import type { Delivery, Lease, Outgoing } from '../contracts/message.ts';
 import type { ParkedMessages } from '../contracts/moving.ts';
 import { ConfigError, LeaseLostError, MessageTooLargeError } from '../errors.ts';
 import type { Buried, MemoryMessages, Stored, Tag } from '../stores/memory/messages.ts';

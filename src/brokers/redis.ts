@@ -4,14 +4,13 @@ import type {
   ConsumeOptions,
   Consumer,
   DeadLetters,
-  Lease,
-  Outgoing,
   QueueDepth,
   QueueSpec,
 } from '../contracts/broker.ts';
 import type { Bus } from '../contracts/bus.ts';
 import type { ItemFailure, Recipe } from '../contracts/common.ts';
 import type { Diagnosis } from '../contracts/diagnosis.ts';
+import type { Lease, Outgoing } from '../contracts/message.ts';
 import type { ParkedMessages } from '../contracts/moving.ts';
 import { busOf, deadLettersOf, parkedOf } from '../contracts/opened.ts';
 import { MessageTooLargeError, StoreCorruptError } from '../errors.ts';

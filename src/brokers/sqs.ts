@@ -4,13 +4,12 @@ import type {
   ConsumeOptions,
   Consumer,
   DeadLetters,
-  Lease,
-  Outgoing,
   QueueDepth,
   QueueSpec,
 } from '../contracts/broker.ts';
 import type { ItemFailure, Recipe } from '../contracts/common.ts';
 import type { Diagnosis } from '../contracts/diagnosis.ts';
+import type { Lease, Outgoing } from '../contracts/message.ts';
 import type { LookThrough } from '../contracts/moving.ts';
 import { deadLettersOf } from '../contracts/opened.ts';
 import type { StoreNeeds, StoreSetup } from '../contracts/setup.ts';

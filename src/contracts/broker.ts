@@ -2,6 +2,7 @@ import type { WireMessage } from '../wire/message.ts';
 import type { Bus } from './bus.ts';
 import type { ItemFailure, Recipe, Service } from './common.ts';
 import type { Diagnosable } from './diagnosis.ts';
+import type { Delivery, Lease, Outgoing } from './message.ts';
 import type { LookThrough, ParkedMessages, PublishOnce } from './moving.ts';
 import type { StoreSetup } from './setup.ts';
 
@@ -40,34 +41,6 @@ export interface BrokerFeatures {
 /** A queue to create if it is missing. */
 export interface QueueSpec {
   readonly name: string;
-}
-
-/** A message on its way in. */
-export interface Outgoing {
-  readonly queue: string;
-  readonly message: WireMessage;
-  /** Keep it back for so long. At most `features.maxDelayMs`. */
-  readonly delayMs?: number;
-  /** Messages of one key come one after the other, where the queue keeps such an order. */
-  readonly groupKey?: string;
-}
-
-/** The part of a delivery that identifies it to the store, from any connection, thread or process. */
-export interface Lease {
-  readonly queue: string;
-  /** Opaque to the core; survives a way through JSON. */
-  readonly tag: unknown;
-}
-
-/** A message on its way out, leased to one consumer. */
-export interface Delivery extends Lease {
-  readonly message: WireMessage;
-  /** Deliveries so far including this one, from 1; 0 where the store does not know. A release does not count. */
-  readonly attempt: number;
-  /** The key of its group, where it is in one. */
-  readonly groupKey?: string;
-  /** It has a place in an order that a new message would not have: a retry is a release with a delay, where it is. */
-  readonly ordered?: boolean;
 }
 
 /** How many messages a queue holds, by what they are waiting for. */

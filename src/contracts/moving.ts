@@ -1,5 +1,5 @@
-import type { Lease, Outgoing } from './broker.ts';
 import type { ItemFailure } from './common.ts';
+import type { Lease, Outgoing } from './message.ts';
 
 /** A message that is not due yet, seen and not taken. Its tag is good for {@link ParkedMessages} only. */
 export interface ParkedMessage extends Lease {

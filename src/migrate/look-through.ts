@@ -1,4 +1,5 @@
-import type { Broker, Delivery } from '../contracts/broker.ts';
+import type { Broker } from '../contracts/broker.ts';
+import type { Delivery } from '../contracts/message.ts';
 import type { LookThrough } from '../contracts/moving.ts';
 import { MigrationError } from '../errors.ts';
 import { sleep } from '../util/sleep.ts';

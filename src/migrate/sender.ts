@@ -1,4 +1,5 @@
-import type { Broker, Outgoing } from '../contracts/broker.ts';
+import type { Broker } from '../contracts/broker.ts';
+import type { Outgoing } from '../contracts/message.ts';
 import { isPassing, MessageTooLargeError, SerializationError } from '../errors.ts';
 import { backoffMs } from '../util/backoff.ts';
 import { sleep } from '../util/sleep.ts';

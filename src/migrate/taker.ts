@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Broker, Consumer, Delivery } from '../contracts/broker.ts';
+import type { Broker, Consumer } from '../contracts/broker.ts';
 import type { ItemFailure } from '../contracts/common.ts';
+import type { Delivery } from '../contracts/message.ts';
 import { LeaseLostError } from '../errors.ts';
 import { parseIsoTime } from '../wire/iso-time.ts';
 import type { WireMessage } from '../wire/message.ts';

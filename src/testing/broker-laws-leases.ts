@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { setTimeout } from 'node:timers/promises';
-import type { Broker, Consumer, Delivery } from '../contracts/broker.ts';
+import type { Broker, Consumer } from '../contracts/broker.ts';
 import type { ItemFailure } from '../contracts/common.ts';
+import type { Delivery } from '../contracts/message.ts';
 import { LeaseLostError } from '../errors.ts';
 import { assertEmpty, type BrokerLaw, type BrokerWorld, take, takeOne } from './broker-world.ts';
 import { idsOf } from './message.ts';

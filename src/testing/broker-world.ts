@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import type { Broker, BrokerFeatures, Consumer, Delivery, Outgoing } from '../contracts/broker.ts';
+import type { Broker, BrokerFeatures, Consumer } from '../contracts/broker.ts';
+import type { Delivery, Outgoing } from '../contracts/message.ts';
 import type { WireMessage } from '../wire/message.ts';
 import { ChildRunner } from './child-runner.ts';
 import { namedMessage } from './message.ts';

@@ -1,5 +1,5 @@
 import type { LovageApp } from '../app/app.ts';
-import type { Delivery } from '../contracts/broker.ts';
+import type { Delivery } from '../contracts/message.ts';
 import type { PoolOutcome } from '../contracts/pool.ts';
 import { type LeaseLostError, TaskRevokedError, WorkerShutdownError } from '../errors.ts';
 import { Bell } from '../util/bell.ts';

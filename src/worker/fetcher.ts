@@ -1,5 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import type { Consumer, Delivery } from '../contracts/broker.ts';
+import type { Consumer } from '../contracts/broker.ts';
+import type { Delivery } from '../contracts/message.ts';
 import { isPassing, StoreError } from '../errors.ts';
 import { backoffMs } from '../util/backoff.ts';
 import { sleep } from '../util/sleep.ts';

@@ -2,7 +2,7 @@ import type { LovageApp } from '../app/app.ts';
 import type { Results } from '../app/results.ts';
 import { deliveryLimit, type TaskDefinition } from '../app/task.ts';
 import type { ResultRecord } from '../contracts/backend.ts';
-import type { Delivery } from '../contracts/broker.ts';
+import type { Delivery } from '../contracts/message.ts';
 import { DeliveryLimitError, NotRegisteredError } from '../errors.ts';
 import { decodeTask, peekTaskId } from '../wire/protocol.ts';
 import { type AcceptList, acceptList } from '../wire/serializers.ts';

@@ -1,4 +1,5 @@
-import type { Broker, Lease } from '../contracts/broker.ts';
+import type { Broker } from '../contracts/broker.ts';
+import type { Lease } from '../contracts/message.ts';
 import { LeaseLostError } from '../errors.ts';
 import { maxTimerMs } from '../util/sleep.ts';
 

@@ -1,6 +1,7 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type { Logger } from '../app/logger.ts';
-import type { Broker, Delivery, Lease } from '../contracts/broker.ts';
+import type { Broker } from '../contracts/broker.ts';
+import type { Delivery, Lease } from '../contracts/message.ts';
 import { LeaseLostError, LovageError } from '../errors.ts';
 import { sibling } from '../util/sibling.ts';
 import { bundle, LeaseBook, type Renewer } from './lease-book.ts';

@@ -1,7 +1,7 @@
 import type { TaskDefinition } from '../app/task.ts';
 import type { ResultRecord } from '../contracts/backend.ts';
-import type { Delivery } from '../contracts/broker.ts';
 import type { Claim } from '../contracts/limits.ts';
+import type { Delivery } from '../contracts/message.ts';
 import type { ResultTuple } from '../wire/result-tuple.ts';
 import type { TaskMessage, WireSignature } from '../wire/task-message.ts';
 

@@ -1,5 +1,6 @@
-import type { Consumer, Delivery } from '../../contracts/broker.ts';
+import type { Consumer } from '../../contracts/broker.ts';
 import type { ItemFailure } from '../../contracts/common.ts';
+import type { Delivery } from '../../contracts/message.ts';
 import {
   asTag,
   MAX_BATCH,

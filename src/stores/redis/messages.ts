@@ -1,5 +1,6 @@
-import type { Delivery, Lease, Outgoing, QueueDepth } from '../../contracts/broker.ts';
+import type { QueueDepth } from '../../contracts/broker.ts';
 import type { ItemFailure } from '../../contracts/common.ts';
+import type { Delivery, Lease, Outgoing } from '../../contracts/message.ts';
 import { ConfigError, LeaseLostError } from '../../errors.ts';
 import { newId } from '../../util/ids.ts';
 import { inSlices } from '../../util/slices.ts';

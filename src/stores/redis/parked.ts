@@ -1,5 +1,5 @@
-import type { Lease } from '../../contracts/broker.ts';
 import type { ItemFailure } from '../../contracts/common.ts';
+import type { Lease } from '../../contracts/message.ts';
 import type { ParkedMessage, ParkedMessages } from '../../contracts/moving.ts';
 import { LeaseLostError } from '../../errors.ts';
 import { inSlices } from '../../util/slices.ts';

@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
-import type { Consumer, Delivery, Lease } from '../../contracts/broker.ts';
+import type { Consumer } from '../../contracts/broker.ts';
 import type { ItemFailure } from '../../contracts/common.ts';
+import type { Delivery, Lease } from '../../contracts/message.ts';
 import { ConfigError, LeaseLostError } from '../../errors.ts';
 import { inSlices } from '../../util/slices.ts';
 import { unpackLabel } from './label.ts';

@@ -1,6 +1,6 @@
 import type { StatementSync } from 'node:sqlite';
-import type { Lease } from '../../contracts/broker.ts';
 import type { ItemFailure } from '../../contracts/common.ts';
+import type { Lease } from '../../contracts/message.ts';
 import type { ParkedMessage, ParkedMessages } from '../../contracts/moving.ts';
 import { LeaseLostError } from '../../errors.ts';
 import { inSlices } from '../../util/slices.ts';

@@ -1,4 +1,4 @@
-import type { Delivery } from '../../contracts/broker.ts';
+import type { Delivery } from '../../contracts/message.ts';
 import { ConfigError } from '../../errors.ts';
 import { deliveryOf, type Taken } from './messages.ts';
 import { isPointer, type SqsPayloads } from './payloads.ts';

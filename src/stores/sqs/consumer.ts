@@ -1,5 +1,6 @@
-import type { Consumer, Delivery } from '../../contracts/broker.ts';
+import type { Consumer } from '../../contracts/broker.ts';
 import type { ItemFailure } from '../../contracts/common.ts';
+import type { Delivery } from '../../contracts/message.ts';
 import { isPassing } from '../../errors.ts';
 import { sleep } from '../../util/sleep.ts';
 import { within } from '../../util/within.ts';

@@ -1,5 +1,5 @@
-import type { Lease } from '../../contracts/broker.ts';
 import type { ItemFailure } from '../../contracts/common.ts';
+import type { Lease } from '../../contracts/message.ts';
 import { LeaseLostError } from '../../errors.ts';
 import { byGroup } from '../../util/by-group.ts';
 import type { SqsApi, SqsQueue } from './api.ts';

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Delivery, Outgoing } from '../../contracts/broker.ts';
+import type { Delivery, Outgoing } from '../../contracts/message.ts';
 import { ConfigError, DecodeError } from '../../errors.ts';
 import { newId } from '../../util/ids.ts';
 import { decodeEnvelope, encodeEnvelope } from '../../wire/envelope.ts';

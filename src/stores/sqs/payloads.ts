@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { BlobPlace, BlobStore } from '../../contracts/blobs.ts';
-import type { Outgoing } from '../../contracts/broker.ts';
+import type { Outgoing } from '../../contracts/message.ts';
 import type { StoreSetup } from '../../contracts/setup.ts';
 import { ConfigError, StoreCorruptError } from '../../errors.ts';
 import { newId } from '../../util/ids.ts';

@@ -1,5 +1,5 @@
-import type { Outgoing } from '../../contracts/broker.ts';
 import type { ItemFailure } from '../../contracts/common.ts';
+import type { Outgoing } from '../../contracts/message.ts';
 import { MessageTooLargeError } from '../../errors.ts';
 import { byGroup } from '../../util/by-group.ts';
 import { isMissing, type SqsQueue } from './api.ts';

@@ -1,7 +1,7 @@
 import type { ResultBackend } from '../../contracts/backend.ts';
-import type { Lease } from '../../contracts/broker.ts';
 import type { ItemFailure, Recipe, Service } from '../../contracts/common.ts';
 import type { LimitStore } from '../../contracts/limits.ts';
+import type { Lease } from '../../contracts/message.ts';
 import { ConfigError } from '../../errors.ts';
 import { fromRecipe } from '../from-recipe.ts';
 import type { Renewer } from '../lease-book.ts';

@@ -1,8 +1,8 @@
 import type { Logger } from '../../app/logger.ts';
 import type { ResultBackend } from '../../contracts/backend.ts';
-import type { Delivery, Lease } from '../../contracts/broker.ts';
 import type { ItemFailure } from '../../contracts/common.ts';
 import type { Claim, ClaimAnswer, ClaimRequest, LimitStore } from '../../contracts/limits.ts';
+import type { Delivery, Lease } from '../../contracts/message.ts';
 import { LeaseLostError, StoreError } from '../../errors.ts';
 import { LeaseKeeper } from '../lease-keeper.ts';
 import { renewClaims } from './claim-renewer.ts';

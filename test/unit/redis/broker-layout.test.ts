@@ -1,7 +1,8 @@
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { redisBroker } from '../../../src/brokers/redis.ts';
-import type { Broker, Consumer, Delivery } from '../../../src/contracts/broker.ts';
+import type { Broker, Consumer } from '../../../src/contracts/broker.ts';
+import type { Delivery } from '../../../src/contracts/message.ts';
 import { idsOf, namedMessage } from '../../../src/testing/message.ts';
 import { encodeEnvelope } from '../../../src/wire/envelope.ts';
 import { type RedisServer, startRedis } from '../../support/redis-server.ts';

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { memoryBroker } from '../../../src/brokers/memory.ts';
-import type { Consumer, Delivery } from '../../../src/contracts/broker.ts';
+import type { Consumer } from '../../../src/contracts/broker.ts';
+import type { Delivery } from '../../../src/contracts/message.ts';
 import { LeaseLostError, StoreError } from '../../../src/errors.ts';
 import { idsOf, namedMessage } from '../../../src/testing/message.ts';
 import { RenewableConsumer } from '../../../src/worker/renewable-consumer.ts';
