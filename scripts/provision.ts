@@ -49,9 +49,9 @@ export const lanes: readonly Lane[] = [
     name: 'redis',
     files: [
       'test/**/redis*.test.ts',
-      'test/fault/canvas.test.ts',
       'test/**/redis/**',
       'test/app/{checkpoints,lanes,limits,namesakes,revoke}.test.ts',
+      'test/app/canvas/client-envelopes.test.ts',
       'test/cli/{redis-doctor,worker-signals}.test.ts',
       'test/examples/heroku.test.ts',
       'test/fault/{canvas,migrate,migrate-sqs,once,reconnect}.test.ts',

@@ -1,3 +1,7 @@
-import { sqsConformance } from '../support/sqs-conformance.ts';
+import { describe, test } from 'vitest';
+import { brokerConformance } from '../../src/testing/index.ts';
+import { sqsFixture } from '../support/sqs-fixture.ts';
 
-sqsConformance('standard queues with priorities', { prioritySteps: [0, 6] });
+// A file for each kind of queues: the laws mostly wait, so they run side by side.
+describe('standard queues with priorities', () =>
+  brokerConformance({ describe, test }, sqsFixture({ prioritySteps: [0, 6] })));

@@ -1,3 +1,6 @@
-import { sqsConformance } from '../support/sqs-conformance.ts';
+import { describe, test } from 'vitest';
+import { brokerConformance } from '../../src/testing/index.ts';
+import { sqsFixture } from '../support/sqs-fixture.ts';
 
-sqsConformance('standard queues', {});
+// A file for each kind of queues: the laws mostly wait, so they run side by side.
+describe('standard queues', () => brokerConformance({ describe, test }, sqsFixture({})));
