@@ -7,6 +7,7 @@ import { Place } from './lovage.ts';
 const sender = {
   sendSignature: () => Promise.reject(new Error()),
   sendCanvas: () => Promise.reject(new Error()),
+  applyCanvas: () => Promise.reject(new Error()),
   tellsHeaders: false,
 };
 const s = (task: string, taskId?: string) =>
