@@ -5,7 +5,7 @@ import { isMap, signatureIn, signaturesIn, textIn, withOptions } from '../canvas
 import { ConfigError } from '../errors.ts';
 import type { TaskMessage, WireSignature } from '../wire/task-message.ts';
 import type { TaskHost } from './host.ts';
-import { keepLater } from './later.ts';
+import { bodyKey, isLater, keepLater } from './later.ts';
 import type { Prepared } from './prepare.ts';
 import type { Results } from './results.ts';
 
@@ -89,8 +89,10 @@ export async function begin(app: TaskHost, results: Results, all: Launch): Promi
   const longestMs = messages.reduce((longest, { delayMs }) => Math.max(longest, delayMs), 0);
   const ttlMs = results.ttlMs && results.ttlMs + longestMs;
   await Promise.all(
-    joins.map(async ({ id, size, shape }) => {
+    joins.map(async ({ id, size, shape, body }) => {
       if (shape) await results.saveGroup(shape);
+      // For whoever looks for it; a name is kept itself.
+      if (body && !isLater(body)) await results.keepSignatures(new Map([[bodyKey(id), body]]), ttlMs);
       await store.setSize(id, size, ttlMs);
     }),
   );
