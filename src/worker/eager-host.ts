@@ -20,10 +20,9 @@ import type { ResultMeta } from '../wire/task-message.ts';
 
 /** The results of an eager run: they are there, or they will never come. */
 class EagerResults extends Results {
-  override async wait(taskId: string, { signal }: WaitOptions = {}): Promise<ResultMeta> {
-    signal?.throwIfAborted();
+  override async wait(taskId: string, options: WaitOptions = {}): Promise<ResultMeta> {
     const meta = await this.fetch(taskId);
-    if (meta && isFinished(meta.state)) return meta;
+    if (meta && isFinished(meta.state)) return super.wait(taskId, options);
     throw new TimeoutError(
       `task ${taskId} has no result: in an eager run there is none to wait for where the task threw Ignore, or has not run yet`,
     );

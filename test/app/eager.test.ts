@@ -47,6 +47,7 @@ describe('apply', () => {
   test('runs a task here, and the handle has its state, its value and its id', async () => {
     const { add } = shop();
     const result = await add.apply([2, 3], { taskId: 'my-id' });
+    await expect(result.get({ timout: 1 } as never)).rejects.toThrow(/timout.*timeout/);
     expect([result.id, await result.state, await result.get()]).toEqual(['my-id', 'SUCCESS', 5]);
     expect(await (await add.s(3).apply([2])).get()).toBe(5);
     expect(await (await add.si(4, 5).apply()).get()).toBe(9);

@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { bodyKey } from '../../src/app/later.ts';
 import { chain, chord, group, Lovage, Signature, Worker } from '../../src/index.ts';
 import { quiet } from '../support/in-memory.ts';
 import { startRedis } from '../support/redis-server.ts';
@@ -143,6 +144,8 @@ describe.each(Object.entries(stores))('lovage graph on %s', (_, open) => {
     if (!header || !near || !away || !first) throw new Error('expected a chord after a task');
     const names = { body: body.id, near: near.id, away: away.id, first: first.id };
     await shop.work(['celery'], near);
+    // The id of such a body follows from that of the header: nothing more is kept, so that a chord costs nothing more.
+    expect(await (await shop.app.results()).fetchSignature(bodyKey(header.id))).toBeUndefined();
     const open_ = {
       tasks: ['away PENDING', 'body PENDING', 'first SUCCESS', 'near SUCCESS'],
       pairs: ['away body', 'first away', 'first near', 'near body'],
