@@ -104,7 +104,8 @@ function freezeChord(signature: WireSignature, ids: IdSource): WireSignature {
   const groupId = header.options.task_id;
   const body = bodyOf(signature);
   const given = textIn(body.options, 'task_id') ?? (own === groupId ? undefined : own);
-  const bodyId = given ?? bodyIdOf(idOf(header));
+  // What ends a body may have its id already, as Python writes it: somebody waits for that one.
+  const bodyId = given ?? (lastIdOf(body) === undefined ? bodyIdOf(idOf(header)) : undefined);
   const frozen = freeze(
     withOptions(body, {
       task_id: kindOf(body) === 'group' ? body.options.task_id : bodyId,
@@ -126,6 +127,22 @@ function freezeChord(signature: WireSignature, ids: IdSource): WireSignature {
     // Where a step before it fails, Python stores that under this id: it is the one that is waited for.
     options: { ...rest, task_id: resultId(frozen) },
   };
+}
+
+/** The id that has been given to the part with which a signature ends. */
+function lastIdOf(signature: WireSignature): string | undefined {
+  const own = textIn(signature.options, 'task_id');
+  if (own !== undefined) return own;
+  switch (kindOf(signature)) {
+    case 'chain': {
+      const last = tasksOf(signature).at(-1);
+      return last && lastIdOf(last);
+    }
+    case 'chord':
+      return lastIdOf(bodyOf(signature));
+    default:
+      return undefined;
+  }
 }
 
 /** The group to which a part belongs: what a whole was given of it has gone to the part that ends it. */
