@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { configTable, environmentNames } from '../src/app/config.ts';
 import { retryOptionTable } from '../src/app/retry-options.ts';
-import { callOptionTable, taskOptionTable } from '../src/app/task-options.ts';
+import { callOptionTable, eagerOptionTable, taskOptionTable } from '../src/app/task-options.ts';
 import type { OptionTable } from '../src/util/options.ts';
 import { workerOptionTable } from '../src/worker/setup.ts';
 
@@ -45,6 +45,13 @@ ${table(retryOptionTable, false)}
 ${table(callOptionTable, false)}
 
 Not in this version, and refused rather than ignored: ${unsupported(callOptionTable)}.
+
+## A call that runs here
+
+\`task.apply(args, options)\`, \`signature.apply(args, options)\`: the options of a call, of which those for its way to a worker mean
+nothing, and
+
+${table({ throw: eagerOptionTable.throw }, false)}
 
 ## A worker
 

@@ -24,4 +24,5 @@ export const drivers: Drivers = {
     sentinel: redisBackend,
     sqlite: async () => (await import('./backends/sqlite.ts')).sqliteBackend,
   },
+  ownBackend: async () => (await import('./backends/memory.ts')).ownMemoryBackend,
 };

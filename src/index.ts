@@ -2,11 +2,12 @@
 import { LovageApp } from './app/app.ts';
 import type { LovageOptions } from './app/config.ts';
 import { drivers } from './drivers.ts';
+import { runEagerly } from './worker/eager.ts';
 
 /** An application: `new Lovage('shop', { broker: 'sqlite:///var/lib/shop.db' })`. */
 export class Lovage extends LovageApp {
   constructor(name: string, options: LovageOptions = {}) {
-    super(name, options, drivers);
+    super(name, options, drivers, runEagerly);
   }
 }
 
@@ -30,7 +31,7 @@ export type { RevokeOptions } from './app/revoke.ts';
 export type { Task } from './app/task.ts';
 export { TaskBase, type TaskClass } from './app/task-base.ts';
 export type { BoundTaskMaker, TaskMaker } from './app/task-maker.ts';
-export type { CallOptions, TaskDefaults, TaskOptions } from './app/task-options.ts';
+export type { CallOptions, EagerOptions, TaskDefaults, TaskOptions } from './app/task-options.ts';
 export type { WorkerEvent, WorkerInfo, WorkerListener } from './app/worker-events.ts';
 export { Canvas, type Errback, type FailedRequest, type Sent, type Taking } from './canvas/canvas.ts';
 export { Chain, chain } from './canvas/chain.ts';

@@ -13,6 +13,7 @@ import { type Config, configTable, type ErrorClass, type LovageOptions, resolveC
 import { type Connections, connect, type Drivers, makeStores } from './connections.ts';
 import { currentRunning } from './current-task.ts';
 import type { DiscoveryOptions } from './discovery.ts';
+import { type EagerRunner, EagerStores, eagerParts } from './eager.ts';
 import { type GroupResult, restoreGroup } from './group-result.ts';
 import type { TaskHooks } from './hooks.ts';
 import { routeOf } from './launch.ts';
@@ -28,7 +29,7 @@ import { Router } from './router.ts';
 import type { TaskDefinition } from './task.ts';
 import type { TaskInstances } from './task-base.ts';
 import type { TaskMaker } from './task-maker.ts';
-import { type CallOptions, callOptionTable, type Sendable } from './task-options.ts';
+import { type CallOptions, callOptionTable, type EagerOptions, type Sendable } from './task-options.ts';
 import { TaskRegistry } from './task-registry.ts';
 import { sendUnique } from './unique.ts';
 import { type WorkerEvent, type WorkerListener, WorkerListeners } from './worker-events.ts';
@@ -49,6 +50,9 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
   readonly listeners = new WorkerListeners();
   readonly resources = new Resources(() => this.logger);
   readonly #drivers: Drivers;
+  readonly #runEagerly: EagerRunner;
+  /** For eager runs: where they keep results. */
+  readonly eagerStores: EagerStores;
   readonly #registry = new TaskRegistry(this);
   readonly #preparer: Preparer;
   readonly #errorClasses = new Map<string, ErrorClass>();
@@ -61,7 +65,7 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
   #running: Promise<Running> | undefined;
 
   /** @throws ConfigError for a wrong or unknown option, here or in the environment */
-  constructor(name: string, options: LovageOptions, drivers: Drivers) {
+  constructor(name: string, options: LovageOptions, drivers: Drivers, runEagerly: EagerRunner) {
     if (typeof name !== 'string' || name === '')
       throw new ConfigError(`an application needs a name, got ${JSON.stringify(name)}`);
     const { config, warnings } = resolveConfig(options, process.env);
@@ -71,6 +75,8 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
     this.#config = config;
     this.#logger = config.logger ?? streamLogger();
     this.#drivers = drivers;
+    this.#runEagerly = runEagerly;
+    this.eagerStores = new EagerStores(drivers, () => this.#config);
     this.#preparer = new Preparer(config, new Router(config));
     for (const errorClass of config.errors) this.#errorClasses.set(errorClass.name, errorClass);
     for (const warning of warnings) this.logger.warn({}, warning);
@@ -172,6 +178,7 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
     checkOptions(callOptionTable, options, name);
     const definition = this.tasks.get(name);
     const checked = definition?.options.schema ? await this.#checked(definition, args, options) : args;
+    if (this.config.taskAlwaysEager) return this.#applyTask<R>(name, checked, options);
     const { definition: own, ...route } = routeOf(this, { task: name, kwargs: options.kwargs ?? {} }, options);
     const prepared = this.#preparer.call(name, checked, { ...options, ...route }, own);
     const [id] = await this.#sendCalls([prepared], options, definition);
@@ -191,6 +198,11 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
     const checked = definition?.options.schema
       ? await Promise.all(calls.map((args) => this.#checked(definition, args, options)))
       : calls;
+    if (this.config.taskAlwaysEager) {
+      const results: AsyncResult<R>[] = [];
+      for (const args of checked) results.push(await this.#applyTask<R>(name, args, options));
+      return results;
+    }
     const prepared = checked.map((args) => this.#preparer.call(name, args, options, definition?.options));
     const ids = await this.#sendCalls(prepared, options, definition);
     return prepared.map((one, i) => this.#resultOf<R>(one, ids[i]));
@@ -226,7 +238,19 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
 
   /** Sends a chain, a group or a chord. */
   sendCanvas(canvas: Sendable, args: readonly unknown[], options: CallOptions): Promise<Sent> {
-    return sendCanvas(this, canvas, args, options);
+    if (!this.config.taskAlwaysEager) return sendCanvas(this, canvas, args, options);
+    const { retry: _retry, retryPolicy: _policy, ...others } = options;
+    return this.applyCanvas(canvas, args, others);
+  }
+
+  /** Runs a signature here and now. */
+  applyCanvas(canvas: Sendable, args: readonly unknown[], options: EagerOptions): Promise<Sent> {
+    return this.#runEagerly(this, canvas, args, options);
+  }
+
+  async #applyTask<R>(name: string, args: readonly unknown[], options: CallOptions): Promise<AsyncResult<R>> {
+    const { own, run } = eagerParts(options);
+    return (await this.applyCanvas(new Signature(this, name, args, own), [], run)) as AsyncResult<R>;
   }
 
   get tellsHeaders(): boolean {
@@ -361,6 +385,7 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
   /** Closes what is open. The application may be used again; it opens anew. */
   async close(): Promise<void> {
     await this.resources.closeOpened();
+    await this.eagerStores.close();
     const running = this.#running;
     this.#running = undefined;
     // What could not be opened need not be closed; whoever asked for it was told.
@@ -374,12 +399,7 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
 
   async #connect(): Promise<Running> {
     const { config } = this;
-    await loadSerializers([
-      config.taskSerializer,
-      config.resultSerializer,
-      ...config.acceptContent,
-      ...this.#ownSerializers(),
-    ]);
+    await this.loadSerializers();
     const { broker: real, backend } = await connect(config, this.#drivers);
     const connections = { broker: this.#front(real), backend };
     return {
@@ -387,6 +407,12 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
       publisher: new Publisher(connections.broker, config),
       results: new Results(connections.backend, config),
     };
+  }
+
+  /** Loads what messages and results are written with. */
+  async loadSerializers(): Promise<void> {
+    const { taskSerializer, resultSerializer, acceptContent } = this.config;
+    await loadSerializers([taskSerializer, resultSerializer, ...acceptContent, ...this.#ownSerializers()]);
   }
 
   #ownSerializers(): string[] {

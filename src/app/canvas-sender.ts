@@ -7,15 +7,15 @@ import { ConfigError } from '../errors.ts';
 import { newId } from '../util/ids.ts';
 import { toTuple } from '../wire/result-tuple.ts';
 import type { WireSignature } from '../wire/task-message.ts';
-import type { LovageApp } from './app.ts';
 import { currentRunning } from './current-task.ts';
+import type { TaskHost } from './host.ts';
 import { begin, launch } from './launch.ts';
 import { resultHandle } from './result-handle.ts';
 import type { CallOptions, Sendable } from './task-options.ts';
 
 /** Sends a chain, a group or a chord: all ids are fixed before anything is published. */
 export async function sendCanvas(
-  app: LovageApp,
+  app: TaskHost,
   canvas: Sendable,
   args: readonly unknown[],
   { retry, retryPolicy, signal, ...options }: CallOptions,
@@ -32,7 +32,7 @@ export async function sendCanvas(
 }
 
 /** Refuses a chord that could never end, wherever it is in a workflow. */
-async function checkChords(app: LovageApp, frozen: WireSignature): Promise<void> {
+export async function checkChords(app: TaskHost, frozen: WireSignature): Promise<void> {
   const members = chordMembers(frozen);
   if (members.length === 0) return;
   const { joins, name } = (await app.results()).required();

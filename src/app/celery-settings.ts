@@ -27,7 +27,7 @@ const unused: readonly (readonly [pattern: RegExp, reason: string])[] = [
     'results are kept by the backend as they are',
   ],
   [
-    /^task_(always_eager|eager|store_eager|annotations|protocol|remote_tracebacks|send_sent_event|queue_max_priority|queue_ha_policy|create_missing|default_(exchange|routing|delivery|rate|queue_type)|inherit|allow_error|acks_on)/,
+    /^task_(annotations|protocol|remote_tracebacks|send_sent_event|queue_max_priority|queue_ha_policy|create_missing|default_(exchange|routing|delivery|rate|queue_type)|inherit|allow_error|acks_on)/,
     'this version does not have it',
   ],
   [/^(security|setup_security)/, 'signed messages are not part of this version'],

@@ -200,6 +200,24 @@ export const configTable = {
     celery: ['task_allow_error_cb_on_chord_header', 'CELERY_ALLOW_ERROR_CB_ON_CHORD_HEADER'],
     doc: "Tell a chord's errbacks of each task of its header that fails, too, not only of its body.",
   }),
+  taskAlwaysEager: option({
+    kind: kinds.flag,
+    default: false,
+    celery: ['task_always_eager', 'CELERY_ALWAYS_EAGER'],
+    doc: 'Run tasks here and now where they would be sent: `delay()`, `applyAsync()` and `applyMany()` do what `apply()` does, without a broker or a worker. For tests. [How](tasks.md#testing-tasks-without-a-worker)',
+  }),
+  taskEagerPropagates: option({
+    kind: kinds.flag,
+    default: false,
+    celery: ['task_eager_propagates', 'CELERY_EAGER_PROPAGATES_EXCEPTIONS'],
+    doc: 'What runs eagerly throws the error of the first task that fails, when all has run. Without it errors are in the results.',
+  }),
+  taskStoreEagerResult: option({
+    kind: kinds.flag,
+    default: false,
+    celery: ['task_store_eager_result', 'CELERY_STORE_EAGER_RESULT'],
+    doc: 'Store the results of what runs eagerly in the result backend, too.',
+  }),
   taskTrackStarted: option({
     kind: kinds.flag,
     default: false,

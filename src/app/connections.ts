@@ -13,6 +13,8 @@ export type DriverOptions = Readonly<Record<string, unknown>>;
 export interface Drivers {
   readonly brokers: Readonly<Record<string, () => Promise<(url: string, options: DriverOptions) => Broker>>>;
   readonly backends: Readonly<Record<string, () => Promise<(url: string, options: DriverOptions) => ResultBackend>>>;
+  /** A result backend that nobody else sees and that goes with its last user, for eager runs. */
+  readonly ownBackend: () => Promise<() => ResultBackend>;
 }
 
 export interface Connections {

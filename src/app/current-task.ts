@@ -34,6 +34,8 @@ export interface TaskRequest {
   /** `gen<pid>@<host>` of the sender. */
   readonly origin: string | undefined;
   readonly lang: string;
+  /** It runs here and now, by `apply()` or `taskAlwaysEager`, and not in a worker. */
+  readonly isEager: boolean;
 }
 
 /** What a bound task gets as its first argument, and `currentTask()` returns. */
@@ -88,11 +90,16 @@ export interface Running {
   readonly children: ResultTuple[];
 }
 
-const running = new AsyncLocalStorage<Running>();
+const running = new AsyncLocalStorage<Running | undefined>();
 
 /** Runs `body` as the given task: everything it calls, also later, sees it through `currentTask()`. */
 export function runAs<T>(task: Running, body: () => T): T {
   return running.run(task, body);
+}
+
+/** Runs `body` as if no task were running here: what it sends is nobody's child. */
+export function runOutside<T>(body: () => T): T {
+  return running.run(undefined, body);
 }
 
 /** The task that is running here, with its record of children; for the core. */

@@ -15,6 +15,11 @@ export const laterTask = 'lovage.later';
 /** Smaller ones travel as they are: a look into the store would cost more. */
 const smallBytes = 512;
 
+/** The key of the body of a chord. */
+export function bodyKey(joinId: string): string {
+  return `canvas:${joinId}:body`;
+}
+
 export function isLater({ task }: WireSignature): boolean {
   return task === laterTask;
 }
@@ -60,7 +65,7 @@ function shortChain(chain: readonly WireSignature[], kept: Map<string, WireSigna
 
 function shortBody(body: WireSignature, joinId: string, kept: Map<string, WireSignature>): WireSignature {
   if (isLater(body)) return body;
-  const key = `canvas:${joinId}:body`;
+  const key = bodyKey(joinId);
   const known = kept.get(key);
   if (!known && bytesOf(body) <= smallBytes) return body;
   const { chain } = body.options;

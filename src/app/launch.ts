@@ -4,8 +4,8 @@ import { fromWireOptions, stampsOf } from '../canvas/wire-options.ts';
 import { isMap, signatureIn, signaturesIn, textIn, withOptions } from '../canvas/wire-tree.ts';
 import { ConfigError } from '../errors.ts';
 import type { TaskMessage, WireSignature } from '../wire/task-message.ts';
-import type { LovageApp } from './app.ts';
-import { keepLater } from './later.ts';
+import type { TaskHost } from './host.ts';
+import { bodyKey, isLater, keepLater } from './later.ts';
 import type { Prepared } from './prepare.ts';
 import type { Results } from './results.ts';
 
@@ -19,7 +19,7 @@ export type Ancestor = Pick<TaskMessage, 'id' | 'rootId' | 'stamps' | 'stampedHe
 
 /** Makes the messages of a signature, with `args` in front of its own. Of a worker's, `ancestor` is the task before. */
 export function launch(
-  app: LovageApp,
+  app: TaskHost,
   signature: WireSignature,
   { args, ids, ancestor }: { args: readonly unknown[]; ids: IdSource; ancestor?: Ancestor },
 ): Launch {
@@ -37,7 +37,7 @@ export function combinedLaunch(launches: readonly Launch[]): Launch {
 }
 
 /** The message of one task's signature: what belongs to its place in a workflow stands in its options (wire SPEC 7.1). */
-export function prepareCall(app: LovageApp, call: WireSignature, ancestor?: Ancestor): Prepared {
+export function prepareCall(app: TaskHost, call: WireSignature, ancestor?: Ancestor): Prepared {
   const { options } = call;
   const own = fromWireOptions(options);
   const { definition, ...route } = routeOf(app, call, own);
@@ -65,7 +65,7 @@ const overItems = new Set(['celery.map', 'celery.starmap', 'celery.chunks']);
 
 /** The task whose way a call goes: that of what it calls for each item, for `celery.map` and its like (wire SPEC 7.7). */
 export function routeOf(
-  app: LovageApp,
+  app: TaskHost,
   { task, kwargs }: Pick<WireSignature, 'task' | 'kwargs'>,
   options: { readonly queue?: string | undefined; readonly priority?: number | undefined },
 ) {
@@ -80,7 +80,7 @@ export function routeOf(
  * it keeps what follows there. Gives the messages to send.
  * @throws ConfigError without a result backend that can count
  */
-export async function begin(app: LovageApp, results: Results, all: Launch): Promise<readonly Prepared[]> {
+export async function begin(app: TaskHost, results: Results, all: Launch): Promise<readonly Prepared[]> {
   const { joins, messages } = all;
   if (!needsBegin(app, all)) return messages;
   const { joins: store, name } = results.required();
@@ -89,8 +89,10 @@ export async function begin(app: LovageApp, results: Results, all: Launch): Prom
   const longestMs = messages.reduce((longest, { delayMs }) => Math.max(longest, delayMs), 0);
   const ttlMs = results.ttlMs && results.ttlMs + longestMs;
   await Promise.all(
-    joins.map(async ({ id, size, shape }) => {
+    joins.map(async ({ id, size, shape, body }) => {
       if (shape) await results.saveGroup(shape);
+      // For whoever looks for it; a name is kept itself.
+      if (body && !isLater(body)) await results.keepSignatures(new Map([[bodyKey(id), body]]), ttlMs);
       await store.setSize(id, size, ttlMs);
     }),
   );
@@ -98,7 +100,7 @@ export async function begin(app: LovageApp, results: Results, all: Launch): Prom
 }
 
 /** Whether anything is to be told before the messages are sent. */
-export function needsBegin(app: LovageApp, { joins, messages }: Launch): boolean {
+export function needsBegin(app: TaskHost, { joins, messages }: Launch): boolean {
   if (joins.length > 0) return true;
   return app.config.canvasStorage === 'backend' && messages.some(({ message }) => message.chain?.length);
 }

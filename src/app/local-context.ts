@@ -27,6 +27,7 @@ export function localContext(task: string, logger: Logger): TaskContext {
       stamps: {},
       origin: undefined,
       lang: 'ts',
+      isEager: false,
     },
     signal: new AbortController().signal,
     logger,

@@ -1,4 +1,4 @@
-import type { Broker } from '../contracts/broker.ts';
+import type { Broker, BrokerFeatures } from '../contracts/broker.ts';
 import type { ItemFailure } from '../contracts/common.ts';
 import type { Outgoing } from '../contracts/message.ts';
 import { isPassing, MessageTooLargeError, PublishError } from '../errors.ts';
@@ -7,6 +7,11 @@ import { sleep } from '../util/sleep.ts';
 import { encodeTask } from '../wire/protocol.ts';
 import type { Config, RetryPolicy } from './config.ts';
 import type { Prepared } from './prepare.ts';
+
+/** What messages are brought to: a broker, or what takes its place in an eager run. */
+export interface Outlet extends Pick<Broker, 'declareMany' | 'publishMany'> {
+  readonly features: Pick<BrokerFeatures, 'maxDelayMs' | 'maxMessageBytes'>;
+}
 
 export interface PublishOptions {
   /** Overrides `taskPublishRetry`. */
@@ -27,12 +32,12 @@ const maxBatch = 500;
 
 /** Brings messages to the broker: encodes them, batches calls that happen together, tries again as the policy says. */
 export class Publisher {
-  readonly #broker: Broker;
+  readonly #broker: Outlet;
   readonly #config: Config;
   readonly #batcher: Batcher<Outgoing>;
   readonly #declared = new Map<string, Promise<void>>();
 
-  constructor(broker: Broker, config: Config) {
+  constructor(broker: Outlet, config: Config) {
     this.#broker = broker;
     this.#config = config;
     this.#batcher = new Batcher((items) => broker.publishMany(items), maxBatch);

@@ -27,6 +27,7 @@ type Holder = object;
 interface Held {
   readonly name: string;
   hold(holder: Holder): Promise<unknown>;
+  open(): Promise<unknown>;
   release(holder: Holder): Promise<void>;
   close(): Promise<void>;
 }
@@ -69,6 +70,11 @@ export class Resources {
   /** Closes what nobody else holds, the last one first. Never throws: what goes wrong is logged. */
   async release(holder: Holder): Promise<void> {
     for (const resource of this.#all.toReversed()) await resource.release(holder);
+  }
+
+  /** Opens all as `open()` does: what is open already stays so. */
+  async openAll(): Promise<void> {
+    for (const resource of this.#all) await resource.open();
   }
 
   /** Closes what `open()` opened. */

@@ -213,6 +213,18 @@ export const callOptionTable = {
 /** What `applyAsync(args, options)` takes. Each option is a row of docs/config.md. */
 export type CallOptions = OptionsOf<typeof callOptionTable>;
 
+/** Every option of `apply`: those of a call, and how the run tells of errors. */
+export const eagerOptionTable = {
+  ...callOptionTable,
+  throw: option({
+    kind: kinds.flag,
+    doc: 'Overrides taskEagerPropagates: throw the error of the first task that fails, when all has run.',
+  }),
+} satisfies OptionTable;
+
+/** What `apply(args, options)` takes. */
+export type EagerOptions = OptionsOf<typeof eagerOptionTable>;
+
 /**
  * Refuses a soft time limit that comes no sooner than the hard one. `where` begins the sentence.
  * @throws ConfigError

@@ -2,7 +2,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { SignatureSender } from '../canvas/canvas.ts';
 import { type Group, group } from '../canvas/group.ts';
 import { Signature } from '../canvas/signature.ts';
-import { ConfigError } from '../errors.ts';
+import { ArgumentsError, ConfigError } from '../errors.ts';
 import type { Config } from './config.ts';
 import type { TaskContext } from './current-task.ts';
 import type { TaskHooks } from './hooks.ts';
@@ -10,7 +10,7 @@ import { bindArguments, declaredParams, type Params, paramsOf } from './params.t
 import type { AsyncResult } from './result.ts';
 import { validateArguments } from './schema.ts';
 import type { TaskBase } from './task-base.ts';
-import { type CallOptions, type TaskOptions, taskOptionTable } from './task-options.ts';
+import { type CallOptions, type EagerOptions, type TaskOptions, taskOptionTable } from './task-options.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: the parameters of somebody else's function; each task's own types are kept by `Task`.
 export type TaskFunction = (...args: any[]) => unknown;
@@ -28,6 +28,12 @@ export interface Task<Args extends readonly unknown[] = readonly unknown[], Resu
   applyAsync(args: Args | ArgsByKeyword, options?: CallOptions): Promise<AsyncResult<Result>>;
   /** Sends one call for each list of arguments, in large batches. */
   applyMany(calls: readonly Args[], options?: Omit<CallOptions, 'taskId'>): Promise<AsyncResult<Result>[]>;
+  /**
+   * Runs it here and now, in this process, as a worker would, without a broker or a worker; retries, links and errbacks at
+   * once. Resolves when all has ended; the handle has what came of it.
+   * @throws with `throw` what the first task that failed threw
+   */
+  apply(args: Args | ArgsByKeyword, options?: EagerOptions): Promise<AsyncResult<Result>>;
   /** A signature with all or the last of its arguments. */
   s<const Given extends Last<Args>>(...args: Given): Signature<Missing<Args, Given>, Result>;
   /** An immutable signature: it takes no result of a task before it. */
@@ -134,6 +140,13 @@ export function taskHandle(
     applyAsync: (args: readonly unknown[], callOptions?: CallOptions) => app.sendTask(name, args, callOptions),
     applyMany: (calls: readonly (readonly unknown[])[], callOptions?: CallOptions) =>
       app.sendMany(name, calls, callOptions),
+    apply: async (args: readonly unknown[], eagerOptions: EagerOptions = {}) => {
+      if (!Array.isArray(args))
+        throw new ArgumentsError(
+          `${name}.apply: expected a list of arguments, got ${args === null ? 'null' : typeof args}; to call the function itself write ${name}(...args)`,
+        );
+      return new Signature<[], unknown>(app, name, args).apply([], eagerOptions);
+    },
     s: (...args: readonly unknown[]) => new Signature(app, name, args),
     si: (...args: readonly unknown[]) => new Signature(app, name, args, {}, { immutable: true }),
     map: (items: readonly unknown[]) => overItems('celery.map', items),

@@ -10,6 +10,7 @@ import {
   type MemoryStore,
   memoryLocation,
   openMemory,
+  openOwnMemory,
 } from '../stores/memory/store.ts';
 
 /**
@@ -18,6 +19,11 @@ import {
  */
 export function memoryBackend(url = 'memory://', options: MemoryOptions = {}): ResultBackend {
   return new MemoryBackend(memoryLocation(url, options));
+}
+
+/** One that nobody else sees: it needs not be stopped, and goes when nobody has it any more. */
+export function ownMemoryBackend(): ResultBackend {
+  return new MemoryBackend(memoryLocation('memory://'), openOwnMemory);
 }
 
 class MemoryBackend implements ResultBackend {
@@ -31,16 +37,18 @@ class MemoryBackend implements ResultBackend {
   readonly joins = joinsOf(async () => this.#results().joins);
   readonly limits = limitsOf(async () => this.#opened().limits);
   readonly #location: MemoryLocation;
+  readonly #open: (name: string) => MemoryHandle;
   readonly #watches = new Set<() => void>();
   #handle: MemoryHandle | undefined;
 
-  constructor(location: MemoryLocation) {
+  constructor(location: MemoryLocation, open = openMemory) {
     this.url = location.url;
     this.#location = location;
+    this.#open = open;
   }
 
   async start(): Promise<void> {
-    this.#handle ??= openMemory(this.#location.name);
+    this.#handle ??= this.#open(this.#location.name);
   }
 
   async stop(): Promise<void> {

@@ -1,6 +1,6 @@
 import type { GroupResult } from '../app/group-result.ts';
 import type { AsyncResult } from '../app/result.ts';
-import { type CallOptions, callOptionTable, type Sendable } from '../app/task-options.ts';
+import { type CallOptions, callOptionTable, type EagerOptions, type Sendable } from '../app/task-options.ts';
 import { checkOptions } from '../util/options.ts';
 import type { WireSignature } from '../wire/task-message.ts';
 
@@ -15,6 +15,8 @@ export interface SignatureSender {
     options: CallOptions,
   ): Promise<AsyncResult<R>>;
   sendCanvas(canvas: Sendable, args: readonly unknown[], options: CallOptions): Promise<Sent>;
+  /** Runs a signature here and now. */
+  applyCanvas(canvas: Sendable, args: readonly unknown[], options: EagerOptions): Promise<Sent>;
   /** Errbacks of a chord are those of its header, too (`taskAllowErrorCbOnChordHeader`). */
   readonly tellsHeaders: boolean;
 }
@@ -79,6 +81,21 @@ export abstract class Canvas<in Rest extends readonly unknown[] = never, out R =
   /** Sends it, with the arguments that are missing and more options. */
   async applyAsync(rest: Rest, options: CallOptions = {}): Promise<As> {
     return (await this.sender.sendCanvas(this, rest, options)) as As;
+  }
+
+  /**
+   * Runs it here and now, in this process, without a broker or a worker, and resolves when all of it has ended: retries at
+   * once, links and errbacks included. The handle has what came of it.
+   * @throws NotRegisteredError where the code of a task is not here; with `throw` what the first task that failed threw
+   */
+  apply(this: Canvas<[], unknown>): Promise<As>;
+  apply(rest: Rest, options?: EagerOptions): Promise<As>;
+  async apply(rest: readonly unknown[] = [], options: EagerOptions = {}): Promise<As> {
+    return (await this.applied(rest, options)) as As;
+  }
+
+  protected applied(rest: readonly unknown[], options: EagerOptions): Promise<Sent> {
+    return this.sender.applyCanvas(this, rest, options);
   }
 }
 

@@ -1,6 +1,6 @@
 import type { ResultNode } from '../wire/result-tuple.ts';
 import type { WireSignature } from '../wire/task-message.ts';
-import { freeze, groupNode, type IdSource } from './freeze.ts';
+import { bodyIdOf, freeze, groupNode, type IdSource, idOf } from './freeze.ts';
 import {
   bodyOf,
   chordOf,
@@ -21,6 +21,8 @@ export interface JoinStart {
   readonly size: number;
   /** Where a member's result is a group's: the header, so that the results of the body have its shape. */
   readonly shape?: ResultNode;
+  /** Where its tasks are not found by the id that follows from that of the join: the body, frozen. */
+  readonly body?: WireSignature;
 }
 
 /** What is to be sent for a signature to run. */
@@ -120,6 +122,7 @@ function expandChord(chord: WireSignature, args: readonly unknown[], ids: IdSour
     id,
     size: members.reduce((sum, member) => sum + partsOf(member), 0),
     ...(isNested && { shape: node }),
+    ...((kindOf(body) === 'chord' || idOf(body) !== bodyIdOf(id)) && { body }),
   };
   const all = combined(expansions);
   return { ...all, joins: [join, ...all.joins], launched: [node] };

@@ -1,3 +1,4 @@
+import { derivedId } from '../util/ids.ts';
 import type { ResultNode } from '../wire/result-tuple.ts';
 import type { WireSignature } from '../wire/task-message.ts';
 import { bodyOf, headerOf, kindOf, tasksOf, textIn, upgraded, type WireOptions, withOptions } from './wire-tree.ts';
@@ -88,13 +89,23 @@ function freezeGroup(signature: WireSignature, ids: IdSource): WireSignature {
   return { ...signature, kwargs: { ...signature.kwargs, tasks }, options: { ...options, task_id: id } };
 }
 
+/**
+ * The id that a chord gives its body where nobody else has: whoever knows the group of the header finds the body by it, and no
+ * store has to keep it.
+ */
+export function bodyIdOf(groupId: string): string {
+  return derivedId(groupId, 'chord-body');
+}
+
 /** What a chord has of options is about its body, but for where and when its header runs. */
 function freezeChord(signature: WireSignature, ids: IdSource): WireSignature {
   const { task_id: own, link, link_error, chord, group_id, group_index, chain, ...rest } = signature.options;
   const header = freezeGroup(headerOf(signature), ids);
   const groupId = header.options.task_id;
   const body = bodyOf(signature);
-  const bodyId = textIn(body.options, 'task_id') ?? (own === groupId ? undefined : own);
+  const given = textIn(body.options, 'task_id') ?? (own === groupId ? undefined : own);
+  // What ends a body may have its id already, as Python writes it: somebody waits for that one.
+  const bodyId = given ?? (lastIdOf(body) === undefined ? bodyIdOf(idOf(header)) : undefined);
   const frozen = freeze(
     withOptions(body, {
       task_id: kindOf(body) === 'group' ? body.options.task_id : bodyId,
@@ -116,6 +127,22 @@ function freezeChord(signature: WireSignature, ids: IdSource): WireSignature {
     // Where a step before it fails, Python stores that under this id: it is the one that is waited for.
     options: { ...rest, task_id: resultId(frozen) },
   };
+}
+
+/** The id that has been given to the part with which a signature ends. */
+function lastIdOf(signature: WireSignature): string | undefined {
+  const own = textIn(signature.options, 'task_id');
+  if (own !== undefined) return own;
+  switch (kindOf(signature)) {
+    case 'chain': {
+      const last = tasksOf(signature).at(-1);
+      return last && lastIdOf(last);
+    }
+    case 'chord':
+      return lastIdOf(bodyOf(signature));
+    default:
+      return undefined;
+  }
 }
 
 /** The group to which a part belongs: what a whole was given of it has gone to the part that ends it. */

@@ -1,8 +1,8 @@
 import { emptyGroup, type GroupResult } from '../app/group-result.ts';
-import type { CallOptions } from '../app/task-options.ts';
+import type { CallOptions, EagerOptions } from '../app/task-options.ts';
 import { ConfigError } from '../errors.ts';
 import type { WireSignature } from '../wire/task-message.ts';
-import { Canvas, type SignatureSender } from './canvas.ts';
+import { Canvas, type Sent, type SignatureSender } from './canvas.ts';
 import { toWireOptions } from './wire-options.ts';
 import { groupOf, withOptions } from './wire-tree.ts';
 
@@ -63,6 +63,10 @@ export class Group<
     return this.members.length > 0 ? super.applyAsync(rest, options) : emptyGroup();
   }
 
+  protected override async applied(rest: readonly unknown[], options: EagerOptions): Promise<Sent> {
+    return this.members.length > 0 ? super.applied(rest, options) : emptyGroup();
+  }
+
   override toWire(): WireSignature {
     const { link_error: errors, ...options } = toWireOptions(this.options);
     return groupOf(
@@ -75,6 +79,7 @@ export class Group<
 const nobody: SignatureSender = {
   sendSignature: () => Promise.reject(new ConfigError('a group without members has nothing to send')),
   sendCanvas: () => Promise.reject(new ConfigError('a group without members has nothing to send')),
+  applyCanvas: () => Promise.reject(new ConfigError('a group without members has nothing to run')),
   tellsHeaders: false,
 };
 

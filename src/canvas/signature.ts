@@ -1,7 +1,8 @@
+import { eagerParts } from '../app/eager.ts';
 import type { AsyncResult } from '../app/result.ts';
-import type { CallOptions } from '../app/task-options.ts';
+import type { CallOptions, EagerOptions } from '../app/task-options.ts';
 import type { WireSignature } from '../wire/task-message.ts';
-import { Canvas, type SignatureSender } from './canvas.ts';
+import { Canvas, type Sent, type SignatureSender } from './canvas.ts';
 import { toWireOptions } from './wire-options.ts';
 
 /** What of a signature is not in its options. */
@@ -69,6 +70,12 @@ export class Signature<in Rest extends readonly unknown[] = never, out R = unkno
   override applyAsync(rest: Rest, options: CallOptions = {}): Promise<AsyncResult<R>> {
     const args = this.immutable ? this.args : [...rest, ...this.args];
     return this.sender.sendSignature<R>(this, args, { ...this.options, ...options });
+  }
+
+  protected override applied(rest: readonly unknown[], options: EagerOptions): Promise<Sent> {
+    const { own, run } = eagerParts({ ...this.options, ...options });
+    const whole = new Signature(this.sender, this.task, this.args, own, this.#shape);
+    return this.sender.applyCanvas(whole, rest, run);
   }
 
   override toWire(): WireSignature {

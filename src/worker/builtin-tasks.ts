@@ -1,5 +1,5 @@
-import type { LovageApp } from '../app/app.ts';
 import { currentTask, type TaskContext } from '../app/current-task.ts';
+import type { TaskHost } from '../app/host.ts';
 import { laterTask, lookUpLater } from '../app/later.ts';
 import { makeDefinition, type TaskDefinition, type TaskFunction } from '../app/task.ts';
 import type { TaskOptions } from '../app/task-options.ts';
@@ -13,15 +13,15 @@ import type { WireSignature } from '../wire/task-message.ts';
 import { Chords } from './chords.ts';
 
 /** A task that a worker has: one of the application, or one of those that each worker of Celery has (wire SPEC 7.8). */
-export function definitionOf(app: LovageApp, name: string): TaskDefinition | undefined {
+export function definitionOf(app: TaskHost, name: string): TaskDefinition | undefined {
   return (
     app.tasks.get(name) ?? (name.startsWith('celery.') || name === laterTask ? builtinsOf(app).get(name) : undefined)
   );
 }
 
-const byApp = new WeakMap<LovageApp, ReadonlyMap<string, TaskDefinition>>();
+const byApp = new WeakMap<TaskHost, ReadonlyMap<string, TaskDefinition>>();
 
-function builtinsOf(app: LovageApp): ReadonlyMap<string, TaskDefinition> {
+function builtinsOf(app: TaskHost): ReadonlyMap<string, TaskDefinition> {
   let builtins = byApp.get(app);
   if (!builtins) {
     builtins = new Map(builtinTasks(app).map((one) => [one.name, one]));
@@ -30,7 +30,7 @@ function builtinsOf(app: LovageApp): ReadonlyMap<string, TaskDefinition> {
   return builtins;
 }
 
-function builtinTasks(app: LovageApp): TaskDefinition[] {
+function builtinTasks(app: TaskHost): TaskDefinition[] {
   const make = (name: string, params: readonly string[], fn: TaskFunction, options: TaskOptions = {}) =>
     makeDefinition({
       name,
@@ -98,7 +98,7 @@ function accumulate(args: readonly unknown[], index: unknown): unknown {
   return typeof index === 'number' ? args[index] : args;
 }
 
-async function overItems(app: LovageApp, task: unknown, calls: readonly (readonly unknown[])[]): Promise<unknown[]> {
+async function overItems(app: TaskHost, task: unknown, calls: readonly (readonly unknown[])[]): Promise<unknown[]> {
   const { task: name } = readSignature(task, 'task');
   const definition = app.tasks.get(name);
   if (!definition) throw new NotRegisteredError(`this worker has no task '${name}', which is to run for each item`);
@@ -121,7 +121,7 @@ function chunked(task: WireSignature, it: readonly unknown[], size: number): Wir
 
 /** Sends a signature; what a task returns that has sent it is its result, as Celery writes it. */
 async function sent(
-  app: LovageApp,
+  app: TaskHost,
   signature: WireSignature,
   args: readonly unknown[] = [],
 ): Promise<ResultTuple | null> {
@@ -140,7 +140,7 @@ function readAll(value: unknown): WireSignature[] {
  * by Python only; Lovage's own backends all count (wire SPEC 7.6).
  */
 async function unlock(
-  app: LovageApp,
+  app: TaskHost,
   self: TaskContext,
   groupId: string,
   callback: unknown,

@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import type { LovageApp } from '../app/app.ts';
+import type { TaskHost } from '../app/host.ts';
 import type { ResultRecord } from '../contracts/backend.ts';
 import { ConfigError, isPassing, LeaseLostError, MessageTooLargeError } from '../errors.ts';
 import { encodeResult } from '../wire/result.ts';
@@ -24,7 +24,7 @@ export function checkpointKey(taskId: string): string {
  * being stopped; else at the end of that second, and when the run ends without a result.
  */
 export class Checkpoints {
-  readonly #app: LovageApp;
+  readonly #app: TaskHost;
   readonly #taskId: string;
   readonly #signal: AbortSignal;
   readonly #onAbort = () => void this.#writeLater();
@@ -36,7 +36,7 @@ export class Checkpoints {
   /** There may be one in the store. */
   #stored = false;
 
-  constructor(app: LovageApp, taskId: string, signal: AbortSignal) {
+  constructor(app: TaskHost, taskId: string, signal: AbortSignal) {
     this.#app = app;
     this.#taskId = taskId;
     this.#signal = signal;

@@ -1,4 +1,4 @@
-import type { LovageApp } from '../app/app.ts';
+import type { TaskHost } from '../app/host.ts';
 import { lookUpAll, lookUpLater } from '../app/later.ts';
 import { type Ancestor, begin, launch } from '../app/launch.ts';
 import type { Publisher } from '../app/publisher.ts';
@@ -40,11 +40,11 @@ export interface Completion {
 
 /** Counts members of chords, and sends the body when the last one is there. */
 export class Chords {
-  readonly #app: LovageApp;
+  readonly #app: TaskHost;
   readonly #results: Results;
   readonly #publisher: Publisher;
 
-  constructor(app: LovageApp, results: Results, publisher: Publisher) {
+  constructor(app: TaskHost, results: Results, publisher: Publisher) {
     this.#app = app;
     this.#results = results;
     this.#publisher = publisher;
@@ -180,7 +180,7 @@ function errbacksOf(frozen: WireSignature): BodyErrbacks[] {
 }
 
 /** Whether a body is to be told of failures. It is its first task that is told. */
-function isCollecting(body: WireSignature): boolean {
+export function isCollecting(body: WireSignature): boolean {
   switch (kindOf(body)) {
     case 'chain':
     case 'group':

@@ -1,5 +1,5 @@
-import type { LovageApp } from '../app/app.ts';
 import { currentRunning, type TaskContext, type TaskRequest } from '../app/current-task.ts';
+import type { TaskHost } from '../app/host.ts';
 import { begin, launch } from '../app/launch.ts';
 import type { Logger } from '../app/logger.ts';
 import type { AsyncResult } from '../app/result.ts';
@@ -21,7 +21,7 @@ import { changesOf } from './retry.ts';
 /** The context of a task that a worker runs. */
 export class WorkerContext implements TaskContext {
   readonly signal: AbortSignal;
-  readonly #app: LovageApp;
+  readonly #app: TaskHost;
   readonly #definition: TaskDefinition;
   readonly #run: Run;
   readonly #hostname: string;
@@ -34,7 +34,7 @@ export class WorkerContext implements TaskContext {
   /** From the first use on: most tasks have none. */
   #checkpoints: Checkpoints | undefined;
 
-  constructor(app: LovageApp, definition: TaskDefinition, run: Run, signal: AbortSignal, hostname: string) {
+  constructor(app: TaskHost, definition: TaskDefinition, run: Run, signal: AbortSignal, hostname: string) {
     this.#app = app;
     this.#definition = definition;
     this.#run = run;
@@ -44,7 +44,7 @@ export class WorkerContext implements TaskContext {
 
   get request(): TaskRequest {
     if (this.#request) return this.#request;
-    const { message, queue, attempt } = this.#run;
+    const { message, queue, attempt, isEager = false } = this.#run;
     this.#request = {
       id: message.id,
       task: message.task,
@@ -64,6 +64,7 @@ export class WorkerContext implements TaskContext {
       stamps: message.stamps ?? {},
       origin: message.origin,
       lang: message.lang,
+      isEager,
     };
     return this.#request;
   }

@@ -1,4 +1,4 @@
-import type { LovageApp } from '../app/app.ts';
+import type { TaskHost } from '../app/host.ts';
 import { type Launch, launch } from '../app/launch.ts';
 import type { TaskDefinition } from '../app/task.ts';
 import type { FailedRequest } from '../canvas/canvas.ts';
@@ -27,7 +27,7 @@ export interface Told {
  * Tells errbacks apart as Celery does (wire SPEC 7.9): a task that is registered here and lacks more than one argument is
  * called with the request, the error and the traceback; all others are sent, as one group, with the id of the failed task.
  */
-export function tellErrbacks(app: LovageApp, errbacks: readonly WireSignature[], failed: Failed, error: unknown): Told {
+export function tellErrbacks(app: TaskHost, errbacks: readonly WireSignature[], failed: Failed, error: unknown): Told {
   const calls: ErrbackCall[] = [];
   const sent: WireSignature[] = [];
   for (const errback of errbacks) {
@@ -62,7 +62,7 @@ function callOf(
 }
 
 /** Calls errbacks one after the other. What they throw is logged: the failure that they were told of stays what it is. */
-export async function callErrbacks(app: LovageApp, calls: readonly ErrbackCall[]): Promise<void> {
+export async function callErrbacks(app: TaskHost, calls: readonly ErrbackCall[]): Promise<void> {
   for (const { definition, args, kwargs } of calls) {
     try {
       await definition.fn(...(await definition.bind(args, kwargs, false)));

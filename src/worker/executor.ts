@@ -1,5 +1,5 @@
-import type { LovageApp } from '../app/app.ts';
 import { type Running, runAs, type TaskRequest } from '../app/current-task.ts';
+import type { TaskHost } from '../app/host.ts';
 import type { TaskDefinition } from '../app/task.ts';
 import { Ignore, LeaseLostError, Reject, Replaced, Retry, RetryAfter, Snooze, WorkerShutdownError } from '../errors.ts';
 import { type ResultTuple, toTuple } from '../wire/result-tuple.ts';
@@ -21,10 +21,10 @@ interface Begun {
 
 /** Runs task bodies: arguments, context, hooks, retries, and what an error means. It never throws. */
 export class Executor {
-  readonly #app: LovageApp;
+  readonly #app: TaskHost;
   readonly #hostname: string;
 
-  constructor(app: LovageApp, hostname: string) {
+  constructor(app: TaskHost, hostname: string) {
     this.#app = app;
     this.#hostname = hostname;
   }

@@ -1,4 +1,4 @@
-import type { LovageApp } from '../app/app.ts';
+import type { TaskHost } from '../app/host.ts';
 import { combinedLaunch, type Launch, launch } from '../app/launch.ts';
 import { orderingKey, origin, type Prepared } from '../app/prepare.ts';
 import { type Abandoned, abandoned } from '../canvas/expand.ts';
@@ -18,7 +18,7 @@ export function derivedIds(...parts: readonly string[]): IdSource {
  * What a task that has succeeded has sent after it: its links, and the next step of its chain (wire SPEC 7.2, 7.3). Several
  * links are sent as a group, as Celery does.
  */
-export function afterSuccess(app: LovageApp, message: TaskMessage, value: unknown): Launch {
+export function afterSuccess(app: TaskHost, message: TaskMessage, value: unknown): Launch {
   const send = (signature: WireSignature, ids: IdSource) =>
     launch(app, signature, { args: [value], ids, ancestor: message });
   const launches = linked(message.link ?? []).map((link, i) => send(link, derivedIds(message.id, 'link', String(i))));
@@ -48,7 +48,7 @@ export function abandonedSteps({ id, chain }: TaskMessage): Abandoned {
 
 /** What a task that has itself replaced sends in its place: with its id, and all that was to follow it (wire SPEC 7.10). */
 export function replacement(
-  app: LovageApp,
+  app: TaskHost,
   message: TaskMessage,
   { signature, args }: { readonly signature: WireSignature; readonly args: readonly unknown[] },
 ): Launch {
@@ -78,7 +78,7 @@ export interface Again {
 
 /** The same request once more: same id, one retry further unless it is only snoozed (wire SPEC 7.10). */
 export function again(
-  app: LovageApp,
+  app: TaskHost,
   message: TaskMessage,
   queue: string,
   { dueAt, snoozed, changes }: Again,
@@ -103,7 +103,7 @@ function withoutKey(message: TaskMessage, key: 'argsRepr' | 'kwargsRepr'): TaskM
 }
 
 /** The same request once more, as it is. */
-export function sameAgain(app: LovageApp, message: TaskMessage, queue: string): Prepared {
+export function sameAgain(app: TaskHost, message: TaskMessage, queue: string): Prepared {
   const own = app.tasks.get(message.task)?.options;
   return {
     queue,

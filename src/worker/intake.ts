@@ -99,7 +99,7 @@ export class Intake {
   }
 }
 
-function notRegistered(task: string, app: LovageApp): NotRegisteredError {
+export function notRegistered(task: string, app: Pick<LovageApp, 'nearestTask'>): NotRegisteredError {
   const close = app.nearestTask(task);
   return new NotRegisteredError(
     `this worker has no task '${task}'${close ? ` (did you mean '${close}'?)` : ''}: register it, or send it to a queue whose workers have it. Its message is in the dead letters`,

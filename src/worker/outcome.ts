@@ -11,6 +11,8 @@ export interface Run {
   readonly queue: string;
   /** Deliveries of the message so far. */
   readonly attempt: number;
+  /** Not in a worker. Default false. */
+  readonly isEager?: boolean;
 }
 
 /** What a retry changes in its message and on its way. Plain data. */

@@ -1,4 +1,4 @@
-import type { LovageApp } from '../app/app.ts';
+import type { TaskHost } from '../app/host.ts';
 import type { Launch } from '../app/launch.ts';
 import type { Prepared } from '../app/prepare.ts';
 import type { Results } from '../app/results.ts';
@@ -59,11 +59,11 @@ const comeBackMs = 1_000;
 
 /** Works out plans: which records, follow-ups and disposition each outcome means. */
 export class Planner {
-  readonly #app: LovageApp;
+  readonly #app: TaskHost;
   readonly #results: Results;
   readonly #hostname: string;
 
-  constructor(app: LovageApp, results: Results, hostname: string) {
+  constructor(app: TaskHost, results: Results, hostname: string) {
     this.#app = app;
     this.#results = results;
     this.#hostname = hostname;

@@ -1,4 +1,4 @@
-import type { LovageApp } from '../app/app.ts';
+import type { TaskHost } from '../app/host.ts';
 import type { Results } from '../app/results.ts';
 import type { ResultRecord } from '../contracts/backend.ts';
 import { decodeError } from '../wire/remote-error.ts';
@@ -6,7 +6,7 @@ import type { WireError } from '../wire/task-message.ts';
 import type { Outcome } from './outcome.ts';
 
 /** A task that had ended with a stored result: its follow-ups are sent again, for all we know they were not. */
-export function replay(app: LovageApp, results: Results, stored: ResultRecord): Outcome | undefined {
+export function replay(app: TaskHost, results: Results, stored: ResultRecord): Outcome | undefined {
   try {
     const { result, traceback } = results.decode(stored);
     if (stored.state === 'SUCCESS') return { kind: 'success', value: result, children: [], replayed: true };

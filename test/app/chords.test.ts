@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { ChordError, chord } from '../../src/index.ts';
+import { ChordError, chain, chord } from '../../src/index.ts';
 import { Playground } from '../support/in-memory.ts';
 import { until } from '../support/workplace.ts';
 
@@ -29,6 +29,16 @@ describe('a chord', () => {
     const { sum } = shop(play);
     await play.work();
     expect(await (await chord([], sum.s()).delay()).get({ timeout: 5 })).toBe(0);
+  });
+
+  test('keeps the id that the last step of its body was given', async () => {
+    await using play = new Playground();
+    const { add, sum } = shop(play);
+    await play.work();
+    const body = chain(sum.s(), add.s(1).set({ taskId: 'the-last' }));
+    const result = await chord([add.s(1, 1)], body).delay();
+    expect([result.id, await result.get({ timeout: 5 })]).toEqual(['the-last', 3]);
+    expect(await play.app.result('the-last').get({ timeout: 5 })).toBe(3);
   });
 
   test('with a member that fails does not run its body: the body fails, and its errback is told', async () => {

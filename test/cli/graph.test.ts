@@ -2,11 +2,13 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { chain, chord, group, Signature } from '../../src/index.ts';
+import { GraphShop, graphLaws } from './graph-laws.ts';
 import { Place } from './lovage.ts';
 
 const sender = {
   sendSignature: () => Promise.reject(new Error()),
   sendCanvas: () => Promise.reject(new Error()),
+  applyCanvas: () => Promise.reject(new Error()),
   tellsHeaders: false,
 };
 const s = (task: string, taskId?: string) =>
@@ -71,3 +73,5 @@ describe('lovage graph', () => {
     expect((await place.run(['graph', '{"subtask_type":"x","task":"y"}'])).stderr).toMatch(/subtask_type/);
   });
 });
+
+graphLaws('sqlite', async () => new GraphShop());

@@ -72,6 +72,25 @@ void add.s(1, 2).link(add.s(10));
 void add.s(1, 2).link(shout.s());
 void add.s(1, 2).link(shout.si('done'));
 
+// What runs here has the types of what is sent.
+same<Awaited<ReturnType<typeof add.apply>>, AsyncResult<number>>();
+void add.apply([1, 2], { throw: true, taskId: 'x' });
+// @ts-expect-error a string is no number
+void add.apply(['1', 2]);
+// @ts-expect-error an argument is missing
+void add.apply([1]);
+// @ts-expect-error a task has all its arguments in one list
+void add.apply(1, 2);
+void add.s(2).apply([1]);
+void add.s(1, 2).apply();
+// @ts-expect-error an argument is missing
+void add.s(2).apply();
+const applied = await chain(add.s(1, 2), add.s(3)).apply();
+same<typeof applied, AsyncResult<number>>();
+const appliedGroup = await group([add.s(1, 2), find.s('a')]).apply();
+same<typeof appliedGroup, GroupResult<[number, { id: string; deep: boolean | undefined }]>>();
+same<boolean, TaskContext['request']['isEager']>();
+
 // Unknown tasks are unknown values.
 same<Awaited<ReturnType<typeof app.sendTask>>, AsyncResult<unknown>>();
 // @ts-expect-error no such option of the application

@@ -1,11 +1,10 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import type { LovageApp } from '../../app/app.ts';
-import { type Graph, type GraphNode, graphOf, mermaidOf, svgOf } from '../../canvas/graph.ts';
+import { type Graph, graphOf, mermaidOf, svgOf } from '../../canvas/graph.ts';
 import { ConfigError } from '../../errors.ts';
 import { decodeJson } from '../../wire/json.ts';
-import { fromTuple, type ResultNode } from '../../wire/result-tuple.ts';
-import type { ResultMeta } from '../../wire/task-message.ts';
+import { graphOfResults, statesOf } from '../result-graph.ts';
 import { run, status } from '../run.ts';
 
 interface Options {
@@ -17,14 +16,21 @@ interface Options {
 export function graphCommand(): Command {
   return new Command('graph')
     .description('draw a workflow, with the states of its tasks')
-    .argument('<what>', "a signature in JSON, '@file' with one, or the id of a task or of a saved group")
+    .argument(
+      '<what>',
+      "a signature in JSON, '@file' with one, or the id of a task, of a saved group or of the header of a chord",
+    )
     .addOption(new Option('--format <format>', 'how').choices(['mermaid', 'svg']).default('mermaid'))
     .option('-o, --output <file>', 'write it to this file')
+    .addHelpText(
+      'after',
+      '\nThe body of a chord is found from the group of its header, its members and its first task, unless a Python client\nhas sent it: then from its own id. A task of which nothing is stored yet is shown, but not what it belongs to.',
+    )
     .action(
       run<[string, Options]>(async (session, what, { format, output }) => {
         const app = await session.app();
         const text = what.startsWith('@') ? readText(what.slice(1)) : what.trim();
-        const graph = text.startsWith('{') ? await ofSignature(app, text) : await ofResults(app, text);
+        const graph = text.startsWith('{') ? await ofSignature(app, text) : await graphOfResults(app, text);
         const drawn = format === 'svg' ? svgOf(graph) : mermaidOf(graph);
         if (output !== undefined) {
           writeFileSync(output, `${drawn}\n`);
@@ -47,7 +53,7 @@ async function ofSignature(app: LovageApp, text: string): Promise<Graph> {
   const graph = graphOf(app.signature(parsed(text)).toWire());
   const ids = graph.nodes.flatMap(({ taskId }) => taskId ?? []);
   if (ids.length === 0) return graph;
-  const states = await statesOf(app, ids);
+  const states = await statesOf(await app.results(), ids);
   const nodes = graph.nodes.map((node) => ({
     ...node,
     state: node.taskId && (states.get(node.taskId)?.state ?? 'PENDING'),
@@ -61,50 +67,4 @@ function parsed(text: string): Record<string, unknown> {
   } catch (error) {
     throw new ConfigError(`expected a signature in JSON: ${(error as Error).message}`);
   }
-}
-
-async function statesOf(app: LovageApp, ids: readonly string[]): Promise<Map<string, ResultMeta>> {
-  const results = await app.results();
-  const records = await results.required().fetchMany(ids);
-  return new Map(records.flatMap((record) => (record ? [[record.taskId, results.decode(record)] as const] : [])));
-}
-
-/** Upwards from a task to the first of its workflow, then down along all that was sent. */
-async function ofResults(app: LovageApp, id: string): Promise<Graph> {
-  const results = await app.results();
-  const saved = await results.fetchGroup(id);
-  const nodes = new Map<string, GraphNode>();
-  const edges = new Map<string, readonly [from: string, to: string]>();
-  const link = (from: string, to: string) => edges.set(`${from} ${to}`, [from, to]);
-  let left = saved ? tasksIn(saved) : [id];
-  while (left.length > 0) {
-    const known = await statesOf(app, left);
-    const next: string[] = [];
-    for (const taskId of left) {
-      const meta = known.get(taskId);
-      nodes.set(taskId, { label: meta?.name ?? shortId(taskId), taskId, state: meta?.state ?? 'PENDING' });
-      // A task that has replaced another, or is retried, has itself for its parent.
-      if (meta?.parentId !== undefined && meta.parentId !== taskId) {
-        link(meta.parentId, taskId);
-        next.push(meta.parentId);
-      }
-      for (const child of (meta?.children ?? []).flatMap((tuple) => fromTuple(tuple) ?? []).flatMap(tasksIn)) {
-        if (child !== taskId) link(taskId, child);
-        next.push(child);
-      }
-    }
-    left = [...new Set(next)].filter((one) => !nodes.has(one));
-  }
-  const places = new Map([...nodes.keys()].map((taskId, i) => [taskId, i]));
-  const pairs = [...edges.values()].map(([from, to]) => [places.get(from) ?? 0, places.get(to) ?? 0] as const);
-  return { nodes: [...nodes.values()], edges: pairs };
-}
-
-/** All tasks of a tree of results, parents included. */
-function tasksIn({ id, parent, members }: ResultNode): string[] {
-  return [...(parent ? tasksIn(parent) : []), ...(members ? members.flatMap(tasksIn) : [id])];
-}
-
-function shortId(id: string): string {
-  return id.length > 13 ? `…${id.slice(-12)}` : id;
 }

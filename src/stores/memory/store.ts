@@ -82,3 +82,9 @@ export function openMemory(name: string): MemoryHandle {
   };
   return { store: shared.store, release };
 }
+
+/** A store that has no name by which others could find it. */
+export function openOwnMemory(): MemoryHandle {
+  const store = new MemoryStore();
+  return { store, release: () => store.close() };
+}
