@@ -13,7 +13,7 @@ import type { CallOptions, EagerOptions, Sendable } from '../app/task-options.ts
 import type { Sent } from '../canvas/canvas.ts';
 import { Signature } from '../canvas/signature.ts';
 import { isFinished } from '../contracts/backend.ts';
-import type { Outgoing } from '../contracts/broker.ts';
+import type { Outgoing } from '../contracts/message.ts';
 import { TimeoutError } from '../errors.ts';
 import type { ResultNode } from '../wire/result-tuple.ts';
 import type { ResultMeta } from '../wire/task-message.ts';

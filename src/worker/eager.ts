@@ -13,7 +13,7 @@ import { freeze, nodeOf } from '../canvas/freeze.ts';
 import { toWireOptions } from '../canvas/wire-options.ts';
 import { signatureIn, withOptions } from '../canvas/wire-tree.ts';
 import type { ResultRecord } from '../contracts/backend.ts';
-import type { Outgoing } from '../contracts/broker.ts';
+import type { Outgoing } from '../contracts/message.ts';
 import { Reject } from '../errors.ts';
 import { newId } from '../util/ids.ts';
 import { checkOptions } from '../util/options.ts';
