@@ -218,7 +218,8 @@ export function keyPermissions({ options }: SqsLocation, role: Role): Permission
   return ['kms:GenerateDataKey', 'kms:Decrypt'].map((action) => ({ action, resource: key }));
 }
 
-function partitionOf(region: string): string {
+/** The part of AWS that a region belongs to, as ARNs have it. */
+export function partitionOf(region: string): string {
   if (region.startsWith('cn-')) return 'aws-cn';
   return region.startsWith('us-gov-') ? 'aws-us-gov' : 'aws';
 }
