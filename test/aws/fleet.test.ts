@@ -136,6 +136,47 @@ describe('protection from scale-in', () => {
 });
 
 describe('a fleet that follows the backlog', () => {
+  test('from zero and to zero without a monitor, by metric math on what AWS publishes itself', async () => {
+    let setting: Awaited<ReturnType<typeof start>> | undefined;
+    setting = await start({
+      minuteMs: 1_000,
+      tracking: { outPoints: 2, inPoints: 4 },
+      awsMetrics: async () => {
+        if (!setting) return [];
+        const { app, aws, service } = setting;
+        const [depth] = await (await app.broker()).countMany(['celery']);
+        const tasks = aws.ecs.tasksOf(service);
+        const running = tasks.filter(({ status }) => status === 'RUNNING').length;
+        const dimensions = { ClusterName: 'work', ServiceName: 'fleet' };
+        const insights = { namespace: 'ECS/ContainerInsights', dimensions };
+        const visible = { namespace: 'AWS/SQS', name: 'ApproximateNumberOfMessagesVisible' };
+        return [
+          { ...visible, dimensions: { QueueName: 'celery' }, value: depth?.ready ?? 0 },
+          // Without any task it says nothing.
+          ...(tasks.length === 0
+            ? []
+            : [
+                { ...insights, name: 'RunningTaskCount', value: running },
+                { ...insights, name: 'PendingTaskCount', value: tasks.length - running },
+              ]),
+        ];
+      },
+    });
+    const { aws, place, app, service, notes } = setting;
+    const policy = ['autoscale', 'policy', '--math', ...fleet, '--min', '0', '--max', '3', '--target', '4', '--apply'];
+    expect((await place.run(policy, aws.env)).status).toBe(0);
+    const jobs = Array.from({ length: 30 }, (_, i) => `job ${i}`);
+    for (const name of jobs) await app.sendTask('fleet.job', [name, 700]);
+    let most = 0;
+    await until(() => {
+      most = Math.max(most, aws.ecs.tasksOf(service).length);
+      return notes().filter((line) => line.startsWith('end')).length === jobs.length;
+    }, 60_000);
+    expect(most).toBe(3);
+    await until(() => service.desiredCount === 0 && aws.ecs.tasksOf(service).length === 0, 60_000);
+    expect(notes().toSorted()).toEqual(jobs.flatMap((name) => [`begin ${name}`, `end ${name}`]).toSorted());
+  });
+
   test('from zero and to zero, by policy, alarm and monitor, without losing work in flight', async () => {
     const { aws, place, app, service, notes } = await start({
       minuteMs: 1_000,
