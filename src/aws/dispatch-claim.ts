@@ -46,12 +46,14 @@ export async function dispatchClaim(parts: ClaimDispatching, held: Held, { messa
       return tell(parts, id, 'is under way: this copy of its message is deleted');
     return { kind: 'back', delayMs: SOON_MS * (1 + Math.random()) };
   }
+  const payload = parts.hands.payloadOf(held.taken);
   const job: EcsJob = {
     id,
     taskId: task.id,
     task: task.task,
     queue: held.name,
-    message: packMessage(message),
+    // What was too large for SQS stays where it is: its container fetches it.
+    ...(payload ? { payload } : { message: packMessage(message) }),
     groupKey: held.taken.group,
     attempts: known?.attempts ?? 0,
     failedStarts: known?.failedStarts ?? 0,
@@ -66,7 +68,7 @@ export async function dispatchClaim(parts: ClaimDispatching, held: Held, { messa
     await tellState((await parts.app.connections()).results, task, 'QUEUED', { start, reason: known?.reason ?? null });
   }
   const verdict = await runJob(parts, job);
-  return ended(parts, job, task, verdict);
+  return ended(parts, job, { message, task }, verdict);
 }
 
 async function runJob({ run }: ClaimDispatching, { id, start, origin }: EcsJob): Promise<RunTaskVerdict | undefined> {
@@ -85,7 +87,7 @@ async function runJob({ run }: ClaimDispatching, { id, start, origin }: EcsJob):
 async function ended(
   parts: ClaimDispatching,
   job: EcsJob,
-  task: TaskMessage,
+  { message, task }: Read,
   verdict: RunTaskVerdict | undefined,
 ): Promise<Ending> {
   const { app, jobs, hands } = parts;
@@ -95,7 +97,7 @@ async function ended(
     parts.logger.info({ job: job.id, task: task.task, ecsTask: verdict.taskArn }, 'an ECS task is on its way');
     return { kind: 'done' };
   }
-  const errand = new ClaimErrand({ jobs, hands, broker, leaseMs: parts.startMs }, job, holder);
+  const errand = new ClaimErrand({ jobs, hands, broker, results, leaseMs: parts.startMs }, job, { holder, message });
   if (verdict?.kind === 'refused') {
     await settleUnrun(app, errand, { kind: 'dead', error: new MessageTooLargeError(verdict.reason) }, SETTLE_MS);
     return { kind: 'done' };

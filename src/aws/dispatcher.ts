@@ -2,6 +2,7 @@ import type { LovageApp } from '../app/app.ts';
 import { type Logger, streamLogger } from '../app/logger.ts';
 import { DecodeError, LovageError, MessageTooLargeError } from '../errors.ts';
 import { decodeBody, takenOf } from '../stores/sqs/messages.ts';
+import { isPointer } from '../stores/sqs/payloads.ts';
 import type { Held } from '../stores/sqs/settling.ts';
 import { inParallel } from '../util/in-parallel.ts';
 import { sleep } from '../util/sleep.ts';
@@ -18,6 +19,7 @@ import {
   ecsDispatcherTable,
   targetOf,
 } from './ecs-options.ts';
+import { hasEnded } from './job-message.ts';
 import { Jobs } from './jobs.ts';
 import { type JobRun, runTaskRequest } from './run-task-request.ts';
 import { classifyRunTask, type RunTaskVerdict } from './run-task-verdict.ts';
@@ -189,9 +191,17 @@ class EcsDispatcher {
         : await dispatchReceipt(parts, held, task);
     } catch (error) {
       if (error instanceof DecodeError || error instanceof MessageTooLargeError)
-        return { kind: 'dead', reason: error.message };
+        return (await this.#isCopy(held)) ? { kind: 'done' } : { kind: 'dead', reason: error.message };
       throw error;
     }
+  }
+
+  /** Whether a message that cannot be read is a late copy of one that has ended, whose large body is gone therefore. */
+  async #isCopy({ taken }: Held): Promise<boolean> {
+    const { app } = this.#options;
+    if (!app || !isPointer(taken) || !(await hasEnded(await app.results(), taken))) return false;
+    this.#logger.info({ messageId: taken.tag.id }, 'a copy of a message that has ended is deleted');
+    return true;
   }
 
   /** Calls RunTask when its turn has come. @throws MessageTooLargeError for overrides that are too large */

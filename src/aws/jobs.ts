@@ -3,6 +3,7 @@ import type { Results } from '../app/results.ts';
 import type { JoinStore, ResultBackend } from '../contracts/backend.ts';
 import type { ClaimAnswer, LimitStore } from '../contracts/limits.ts';
 import { ConfigError } from '../errors.ts';
+import type { Pointer } from '../stores/sqs/payloads.ts';
 import type { WireMessage } from '../wire/message.ts';
 import type { TaskMessage } from '../wire/task-message.ts';
 
@@ -21,7 +22,9 @@ export interface EcsJob {
   readonly taskId: string;
   readonly task: string;
   readonly queue: string;
-  readonly message: PackedMessage;
+  /** `undefined` where its body lies in the store for large payloads. */
+  readonly message?: PackedMessage | undefined;
+  readonly payload?: Pointer | undefined;
   readonly groupKey?: string | undefined;
   readonly state: JobState;
   /** Which ECS task has it, from 0: each one that is asked for has a number of its own. */

@@ -102,17 +102,25 @@ function unservedAlarm({ cluster, service, queues, names, math }: PolicyOptions)
     };
   }
   const { stats, sum, running } = awsMetrics(cluster, service, queues);
-  const Metrics = stats.map(({ id, metric, stat }) => ({
+  if (stats.length + 2 > MOST_METRICS)
+    throw new ConfigError(
+      `metric math: expected at most ${MOST_METRICS - 3} queues for a service that may have no task, since its alarm takes ${MOST_METRICS} metrics, got ${queues.length}`,
+    );
+  const pending = {
+    id: `m${stats.length + 1}`,
+    stat: 'Average',
+    metric: taskMetric('PendingTaskCount', cluster, service),
+  };
+  const Metrics = [...stats, pending].map(({ id, metric, stat }) => ({
     Id: id,
     ReturnData: false,
     MetricStat: { Metric: metric, Period: 60, Stat: stat },
   }));
+  // A task that starts counts, or each minute of its start would bring another one. Without any task there may be no values.
+  const tasks = `FILL(${running}, 0) + FILL(${pending.id}, 0)`;
   return {
     ...alarm,
-    Metrics: [
-      ...Metrics,
-      { Id: 'e1', Expression: `IF(FILL(${running}, 0) < 1, ${sum}, 0)`, Label: 'unserved', ReturnData: true },
-    ],
+    Metrics: [...Metrics, { Id: 'e1', Expression: `IF(${tasks} < 1, ${sum}, 0)`, Label: 'unserved', ReturnData: true }],
   };
 }
 
@@ -180,11 +188,14 @@ export function mathTrackingConfig(
   };
 }
 
+/** Metrics and expressions of a policy or an alarm. */
+const MOST_METRICS = 10;
+
 /** What AWS publishes by itself, with names for expressions. */
 function awsMetrics(cluster: string, service: string, queues: readonly string[]) {
-  if (queues.length > 8)
+  if (queues.length + 2 > MOST_METRICS)
     throw new ConfigError(
-      `metric math: expected at most 8 queues, since a policy takes 10 metrics, got ${queues.length}`,
+      `metric math: expected at most ${MOST_METRICS - 2} queues, since a policy takes ${MOST_METRICS} metrics, got ${queues.length}`,
     );
   const sqs = queues.map((queue, i) => ({
     id: `m${i + 1}`,
@@ -192,16 +203,17 @@ function awsMetrics(cluster: string, service: string, queues: readonly string[])
     metric: metricOf('AWS/SQS', 'ApproximateNumberOfMessagesVisible', [{ Name: 'QueueName', Value: queue }]),
   }));
   const running = `m${queues.length + 1}`;
-  const tasks = {
-    id: running,
-    stat: 'Average',
-    metric: metricOf('ECS/ContainerInsights', 'RunningTaskCount', [
-      { Name: 'ClusterName', Value: lastPart(cluster) },
-      { Name: 'ServiceName', Value: lastPart(service) },
-    ]),
-  };
+  const tasks = { id: running, stat: 'Average', metric: taskMetric('RunningTaskCount', cluster, service) };
   const sum = sqs.length === 1 ? 'm1' : `(${sqs.map(({ id }) => id).join(' + ')})`;
   return { stats: [...sqs, tasks], sum, running };
+}
+
+/** A metric of Container Insights. */
+function taskMetric(name: string, cluster: string, service: string) {
+  return metricOf('ECS/ContainerInsights', name, [
+    { Name: 'ClusterName', Value: lastPart(cluster) },
+    { Name: 'ServiceName', Value: lastPart(service) },
+  ]);
 }
 
 function metricOf(Namespace: string, MetricName: string, Dimensions: Dimension[]) {

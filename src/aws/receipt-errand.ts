@@ -1,3 +1,4 @@
+import type { Results } from '../app/results.ts';
 import type { Delivery } from '../contracts/message.ts';
 import { ConfigError, DecodeError } from '../errors.ts';
 import { decodeBody, deliveryOf, readableBody, type Taken } from '../stores/sqs/messages.ts';
@@ -9,24 +10,29 @@ import { acceptList } from '../wire/serializers.ts';
 import type { TaskMessage } from '../wire/task-message.ts';
 import type { Errand } from './errand.ts';
 import { jobEnv, type Receipt } from './job-env.ts';
+import { hasEnded, rememberEnd } from './job-message.ts';
 import type { JobTag } from './job-renewer.ts';
 import { claimKey, Jobs, jobId } from './jobs.ts';
 import type { Runnable, RunOneEnd, RunOneParts } from './run-one.ts';
 import { type SqsHands, throwFirst } from './sqs-hands.ts';
 import { tellState } from './tell-state.ts';
 
+const finished = 'already finished: its message is deleted';
+
 /** A message that stays in SQS while it runs: it is extended, and at the end deleted. */
 class ReceiptErrand implements Errand {
   readonly delivery: Delivery;
   readonly #hands: SqsHands;
   readonly #held: Held;
+  readonly #results: Results;
   readonly #gate: Gate | undefined;
   readonly #leaseMs: number;
 
-  constructor(hands: SqsHands, held: Held, { body, gate, leaseMs }: ReceiptParts) {
+  constructor(hands: SqsHands, held: Held, { body, gate, results, leaseMs }: ReceiptParts) {
     this.#hands = hands;
     this.#held = held;
     this.#gate = gate;
+    this.#results = results;
     this.#leaseMs = leaseMs;
     this.delivery = deliveryFor(held, body);
   }
@@ -36,10 +42,10 @@ class ReceiptErrand implements Errand {
     throwFirst(await this.#hands.settling.hide(this.#held.taken.queue, [this.#held], () => this.#leaseMs));
   }
 
-  /** The message last: whatever dies before it leaves something that finds out that the job has ended. */
+  /** The message late: whatever dies before it leaves something that finds out that the job has ended. Its payload last. */
   async ack(): Promise<void> {
     await this.#gate?.finish();
-    throwFirst(await this.#hands.settling.ack([this.#held]));
+    await endMessage(this.#hands, this.#results, this.#held);
   }
 
   async release(delayMs: number): Promise<void> {
@@ -57,6 +63,7 @@ interface ReceiptParts {
   /** As it was sent, not where it lies. */
   readonly body: string;
   readonly gate: Gate | undefined;
+  readonly results: Results;
   readonly leaseMs: number;
 }
 
@@ -73,7 +80,8 @@ export async function openReceipt(parts: RunOneParts, text: string, inSqs: strin
   const { app, hands, real, hostname, leaseMs } = parts;
   const { results } = await app.connections();
   const held = await hold(hands, text, inSqs);
-  const body = await hands.bodyOf(held.taken);
+  const body = await bodyOf(parts, held);
+  if (typeof body !== 'string') return body;
   const message = await readTask(app.config.acceptContent, body);
   // One that cannot be read goes to the dead letters, by the worker.
   const gate = message && (await openGate(parts, message, held));
@@ -81,7 +89,7 @@ export async function openReceipt(parts: RunOneParts, text: string, inSqs: strin
   throwFirst(await hands.settling.hide(held.taken.queue, [held], () => leaseMs));
   if (message) await tellState(results, message, 'RUNNING', { hostname, attempt: held.taken.attempt });
   return {
-    errand: new ReceiptErrand(hands, held, { body, gate, leaseMs }),
+    errand: new ReceiptErrand(hands, held, { body, gate, results, leaseMs }),
     renewer: {
       extendMany: async (leases, ms) => {
         await gate?.renew();
@@ -127,6 +135,29 @@ function readReceipt(text: string): Receipt {
   );
 }
 
+/** The body as it was sent. One that is lost ends the message: as a copy of what has ended, else as a dead letter. */
+async function bodyOf({ app, hands }: RunOneParts, held: Held): Promise<string | RunOneEnd> {
+  try {
+    return await hands.bodyOf(held.taken);
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error;
+    const { results } = await app.connections();
+    const isCopy = await hasEnded(results, held.taken);
+    const reason = isCopy ? finished : error.message;
+    app.logger.warn({ messageId: held.taken.tag.id }, reason);
+    throwFirst(await (isCopy ? hands.settling.ack([held]) : hands.settling.reject([held], [reason])));
+    return { kind: 'skipped', reason };
+  }
+}
+
+/** Deletes a message, and then what was too large for it. */
+async function endMessage(hands: SqsHands, results: Results, held: Held): Promise<void> {
+  const payload = hands.payloadOf(held.taken);
+  if (payload) await rememberEnd(results, payload);
+  throwFirst(await hands.settling.ack([held]));
+  if (payload) await hands.dropPayload(payload);
+}
+
 async function readTask(accept: readonly string[], body: string): Promise<TaskMessage | undefined> {
   try {
     return await decodeTask(decodeBody(body), { accept: acceptList(accept) });
@@ -155,17 +186,12 @@ async function openGate(
   const holder = derivedId(held.taken.tag.id, held.taken.tag.handle);
   const answer = await jobs.claim(id, holder, leaseMs);
   if (!answer.granted) {
-    const reason = answer.done
-      ? 'already finished: its message is deleted'
-      : `already running (${answer.holder}): skipped`;
+    const reason = answer.done ? finished : `already running (${answer.holder}): skipped`;
     app.logger.warn({ job: id }, reason);
     // Back when the other one should have ended, or has died.
     const waitMs = answer.waitMs + 1_000;
-    throwFirst(
-      answer.done
-        ? await hands.settling.ack([held])
-        : await hands.settling.hide(held.taken.queue, [held], () => waitMs),
-    );
+    if (answer.done) await endMessage(hands, results, held);
+    else throwFirst(await hands.settling.hide(held.taken.queue, [held], () => waitMs));
     return { kind: 'skipped', reason };
   }
   return {

@@ -3,11 +3,13 @@ import { deliveryLimit } from '../app/task.ts';
 import { WorkerLostError } from '../errors.ts';
 import { newId } from '../util/ids.ts';
 import { checkOptions, kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
+import type { WireMessage } from '../wire/message.ts';
 import { decodeTask } from '../wire/protocol.ts';
 import { acceptList } from '../wire/serializers.ts';
 import { ClaimErrand } from './claim-errand.ts';
 import { STARTED_BY } from './job-env.ts';
-import { type EcsJob, holderOf, Jobs, unpackMessage } from './jobs.ts';
+import { jobMessage } from './job-message.ts';
+import { type EcsJob, holderOf, Jobs } from './jobs.ts';
 import { settleUnrun } from './settle.ts';
 import { openHands, type SqsHands } from './sqs-hands.ts';
 import { readTaskEnd, type StoppedTask, type TaskEnd } from './task-end.ts';
@@ -146,8 +148,10 @@ class Reconciler {
   }
 
   async #decide(jobs: Jobs, job: EcsJob, holder: string, { kind, reason, exitCode }: TaskEnd): Promise<Deed> {
-    const { broker } = await this.#app.connections();
-    const errand = new ClaimErrand({ jobs, hands: this.#hands, broker, leaseMs: HOLD_MS }, job, holder);
+    const { broker, results } = await this.#app.connections();
+    const { message } = await jobMessage(job, this.#hands);
+    const parts = { jobs, hands: this.#hands, broker, results, leaseMs: HOLD_MS };
+    const errand = new ClaimErrand(parts, job, { holder, message });
     if (kind === 'stopped') {
       await settleUnrun(this.#app, errand, { kind: 'revoked', reason: 'terminated' }, HOLD_MS);
       return 'revoked';
@@ -165,17 +169,17 @@ class Reconciler {
     }
     const attempts = kind === 'free' && job.state === 'running' ? Math.max(0, job.attempts - 1) : job.attempts;
     const delayMs = kind === 'failedStart' ? Math.min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** (failedStarts - 1)) : 0;
-    await this.#tell(job, reason);
+    await this.#tell(job, message, reason);
     await errand.requeue({ attempts, failedStarts, reason }, delayMs);
     return 'again';
   }
 
   /** Before the message is back: what its next container tells comes later. */
-  async #tell(job: EcsJob, reason: string): Promise<void> {
+  async #tell({ attempts }: EcsJob, message: WireMessage, reason: string): Promise<void> {
     const { results } = await this.#app.connections();
     const accept = acceptList(this.#app.config.acceptContent);
-    const message = await decodeTask(unpackMessage(job.message), { accept }).catch(() => undefined);
-    if (message) await tellState(results, message, 'QUEUED', { reason, attempts: job.attempts });
+    const task = await decodeTask(message, { accept }).catch(() => undefined);
+    if (task) await tellState(results, task, 'QUEUED', { reason, attempts });
   }
 
   async #jobs(): Promise<Jobs> {

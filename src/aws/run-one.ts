@@ -11,9 +11,11 @@ import { Worker } from '../worker/worker.ts';
 import { ClaimErrand } from './claim-errand.ts';
 import { type Errand, ErrandBroker, ErrandConsumer, type ErrandEnd } from './errand.ts';
 import { jobEnv } from './job-env.ts';
+import { jobMessage } from './job-message.ts';
 import { renewJobs } from './job-renewer.ts';
-import { type EcsJob, holderOf, Jobs, unpackMessage } from './jobs.ts';
+import { type EcsJob, holderOf, Jobs } from './jobs.ts';
 import { openReceipt } from './receipt-errand.ts';
+import { settleUnrun } from './settle.ts';
 import { openHands, type SqsHands } from './sqs-hands.ts';
 import { tellState } from './tell-state.ts';
 
@@ -146,17 +148,23 @@ async function openJob(
     await jobs.release(id, holder);
     return skip(app, id, known ? 'another ECS task has this job: skipped' : 'no such record: nothing to run');
   }
+  // Before it counts as a run: the store for large payloads may be in trouble.
+  const { message, lost } = await jobMessage(known, hands);
   // A container that is restarted in its ECS task finds its own run.
   const job: EcsJob = { ...known, state: 'running', attempts: known.attempts + 1, failedStarts: 0 };
   await jobs.save(job);
-  const message = await decodeTask(unpackMessage(job.message), { accept: acceptList(app.config.acceptContent) }).catch(
-    () => undefined,
-  );
-  if (message) await tellState(results, message, 'RUNNING', { hostname, attempt: job.attempts, start });
+  const errand = new ClaimErrand({ jobs, hands, broker, results, leaseMs }, job, { holder, message });
+  if (lost) {
+    app.logger.error({ job: id, error: lost }, 'the body of a job is lost: it fails');
+    await settleUnrun(app, errand, { kind: 'dead', error: lost }, leaseMs);
+    return { kind: 'done' };
+  }
+  const task = await decodeTask(message, { accept: acceptList(app.config.acceptContent) }).catch(() => undefined);
+  if (task) await tellState(results, task, 'RUNNING', { hostname, attempt: job.attempts, start });
   const { recipe, limits } = jobs.backend;
   const module = sibling(import.meta.url, 'job-renewer').href;
   return {
-    errand: new ClaimErrand({ jobs, hands, broker, leaseMs }, job, holder),
+    errand,
     renewer: {
       extendMany: async (leases, ms) => (limits ? renewJobs(limits, leases, ms) : []),
     },

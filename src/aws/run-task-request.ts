@@ -35,7 +35,7 @@ export function runTaskRequest(target: EcsTarget, { env, identity, startedBy }: 
   const { length } = JSON.stringify(overrides);
   if (length > MAX_OVERRIDES) {
     throw new MessageTooLargeError(
-      `the overrides of the ECS task have ${length} characters, and RunTask takes ${MAX_OVERRIDES}: use mode 'claim', where the container fetches the message itself, or send a reference to the data`,
+      `the overrides of the ECS task have ${length} characters, and RunTask takes ${MAX_OVERRIDES}: use mode 'claim', where the container fetches the message itself, or give the broker a payloadStore with a payloadThreshold of 4096`,
     );
   }
   const { cluster, taskDefinition, launchType, capacityProviderStrategy, networkConfiguration } = target;

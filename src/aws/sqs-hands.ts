@@ -2,9 +2,9 @@ import type { Config } from '../app/config.ts';
 import type { ItemFailure } from '../contracts/common.ts';
 import { ConfigError, DecodeError } from '../errors.ts';
 import { openSqs, type SqsApi } from '../stores/sqs/api.ts';
-import { attributeNames, encodeBody, number, type Taken, text } from '../stores/sqs/messages.ts';
+import { attributeNames, copyOf, encodeBody, number, type Taken, text } from '../stores/sqs/messages.ts';
 import { queueOf } from '../stores/sqs/names.ts';
-import { isPointer, payloadsOf, type SqsPayloads } from '../stores/sqs/payloads.ts';
+import { isPointer, type Pointer, payloadsOf, type SqsPayloads } from '../stores/sqs/payloads.ts';
 import { SqsQueues } from '../stores/sqs/queues.ts';
 import { type Held, SqsSettling } from '../stores/sqs/settling.ts';
 import { sqsLocation } from '../stores/sqs/url.ts';
@@ -16,9 +16,19 @@ import type { WireMessage } from '../wire/message.ts';
 export interface Given {
   readonly queue: string;
   readonly message: WireMessage;
+  /** Where its body lies, when that is not in the message: the dead letter says so, too. */
+  readonly payload?: Pointer | undefined;
   readonly reason: string;
   readonly attempts: number;
   readonly groupKey?: string | undefined;
+}
+
+/** A message whose body lies in the store for large payloads, and which goes back to its queue. */
+export interface Resent {
+  readonly queue: string;
+  readonly payload: Pointer;
+  readonly groupKey?: string | undefined;
+  readonly delayMs: number;
 }
 
 /** Ends messages of SQS that somebody else received: a Lambda function's poller, mostly. */
@@ -46,7 +56,7 @@ export class SqsHands {
   }
 
   /** The body of a message, fetched where it lies in a store for large ones. @throws DecodeError where it cannot be had */
-  async bodyOf(taken: Taken): Promise<string> {
+  async bodyOf(taken: Pointer): Promise<string> {
     if (!isPointer(taken)) return taken.body;
     const body = (await this.#payloads?.fetch([taken]))?.get(taken);
     if (typeof body === 'string') return body;
@@ -57,11 +67,12 @@ export class SqsHands {
   }
 
   /** Sends a message that lies in no queue to the dead letters. */
-  async bury({ queue, message, reason, attempts, groupKey }: Given): Promise<void> {
+  async bury({ queue, message, payload, reason, attempts, groupKey }: Given): Promise<void> {
     const dead = await this.queues.dead(queue);
     const entry = {
-      MessageBody: encodeBody(message, queue, this.queues.location),
+      MessageBody: payload?.body ?? encodeBody(message, queue, this.queues.location),
       MessageAttributes: {
+        ...payload?.attributes,
         [attributeNames.reason]: text(reason),
         [attributeNames.died]: number(Date.now()),
         [attributeNames.queue]: text(queue),
@@ -71,6 +82,39 @@ export class SqsHands {
       ...(dead.isFifo && { MessageGroupId: newId(), MessageDeduplicationId: newId() }),
     };
     throwFirst(await dead.api.sendMany(dead, [entry]));
+  }
+
+  /** Where the body of a message lies, as plain data; `undefined` where it is in the message. */
+  payloadOf({ body, attributes }: Taken): Pointer | undefined {
+    if (!isPointer({ body, attributes })) return undefined;
+    const own = new Set<string>(Object.values(attributeNames));
+    const texts = Object.entries(attributes).filter(([name, { BinaryValue }]) => !own.has(name) && !BinaryValue);
+    return { body, attributes: Object.fromEntries(texts) };
+  }
+
+  /** Sends a message that lies in no queue back to its own. Its body stays where it is. */
+  async resend({ queue, payload, groupKey, delayMs }: Resent): Promise<void> {
+    const to = await this.queues.get(queue);
+    const { location } = this.queues;
+    const at = Date.now();
+    const id = newId();
+    const taken: Taken = {
+      queue: to,
+      tag: { url: to.url, handle: '', id, at },
+      ...payload,
+      group: groupKey,
+      sourceArn: undefined,
+      sentAt: at,
+      attempt: 0,
+      dueAt: undefined,
+    };
+    const due = delayMs > location.hopMs ? { dueAt: at + delayMs } : {};
+    throwFirst(await to.api.sendMany(to, [copyOf(taken, to, location, { delayMs, ...due })]));
+  }
+
+  /** Removes the body of a message that has ended. What is left behind ends by the rule of the store. */
+  async dropPayload(payload: Pointer): Promise<void> {
+    await this.#payloads?.remove([payload]);
   }
 
   async close(): Promise<void> {

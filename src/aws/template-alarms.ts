@@ -1,7 +1,7 @@
-import { type Json, type Place, type Resource, type Resources, ref } from './template-roles.ts';
+import { type Json, type Resource, type Resources, ref } from './template-parts.ts';
 
 /** What somebody should be told of: dead letters, and functions that end with errors. */
-export function alarms({ dead }: Place): Resources {
+export function alarms(dead: string): Resources {
   const actions: Json = { 'Fn::If': ['HasAlarmTopic', [ref('AlarmTopic')], ref('AWS::NoValue')] };
   const alarm = (what: string, metric: Readonly<Record<string, Json>>): Resource => ({
     Type: 'AWS::CloudWatch::Alarm',

@@ -1,29 +1,28 @@
 import type { Config } from '../app/config.ts';
 import { ConfigError } from '../errors.ts';
 import { dynamodbLocation } from '../stores/dynamodb/url.ts';
-import { deadName, isFifoName, sqsName } from '../stores/sqs/names.ts';
-import { MAX_RETENTION } from '../stores/sqs/setup.ts';
+import { deadName, sqsName } from '../stores/sqs/names.ts';
+import { namesOf } from '../stores/sqs/provision.ts';
 import { sqsLocation } from '../stores/sqs/url.ts';
 import { maskUrl } from '../util/mask-url.ts';
 import { kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
 import { alarms } from './template-alarms.ts';
-import {
-  containerPolicy,
-  dispatcherPolicy,
-  type Json,
-  type Place,
-  type Resource,
-  type Resources,
-  reconcilerPolicy,
-  ref,
-  role,
-  STACK,
-} from './template-roles.ts';
+import { jobResources } from './template-jobs.ts';
+import { type Json, type Parameters, type Resources, ref } from './template-parts.ts';
+import { jobQueues, resultTable, workerQueues } from './template-queues.ts';
+import { type Place, role } from './template-roles.ts';
+import { type WorkerFleet, workerConditions, workerParameters, workerResources } from './template-workers.ts';
 
 /** Every option of the template, the same on the command line. */
 export const templateTable = {
-  cpu: option({ kind: kinds.int(256, 16_384), default: 1024, doc: 'CPU units of the container; 1,024 are one CPU.' }),
-  memory: option({ kind: kinds.int(512, 122_880), default: 2048, doc: 'Memory of the container, in MiB.' }),
+  cpu: option({
+    kind: kinds.int(256, 16_384),
+    default: 1024,
+    doc: 'CPU units of the container of a job; 1,024 are one CPU.',
+  }),
+  memory: option({ kind: kinds.int(512, 122_880), default: 2048, doc: 'Memory of the container of a job, in MiB.' }),
+  workerCpu: option({ kind: kinds.int(256, 16_384), default: 512, doc: 'CPU units of a worker.' }),
+  workerMemory: option({ kind: kinds.int(512, 122_880), default: 1024, doc: 'Memory of a worker, in MiB.' }),
   stopTimeout: option({
     kind: kinds.int(2, 120),
     default: 120,
@@ -43,26 +42,72 @@ export const templateTable = {
 
 export type TemplateOptions = OptionsOf<typeof templateTable>;
 
+/** What a template has in it; without a fleet no workers, and with `jobs: false` no long jobs. */
+export interface TemplateParts {
+  readonly jobs?: boolean;
+  readonly fleet?: WorkerFleet | undefined;
+}
+
 /** A CloudFormation template. */
 export interface Template {
   readonly AWSTemplateFormatVersion: string;
   readonly Description: string;
-  readonly Parameters: Readonly<Record<string, Readonly<Record<string, Json>>>>;
+  readonly Parameters: Parameters;
   readonly Conditions: Readonly<Record<string, Json>>;
   readonly Resources: Resources;
   readonly Outputs: Readonly<Record<string, Readonly<Record<string, Json>>>>;
 }
 
-const arn = (name: string): Json => ({ 'Fn::GetAtt': [name, 'Arn'] });
-
 /**
- * The CloudFormation template of long jobs on ECS: the queue of `taskEcsQueue` with its dead letters, the table, both Lambda
- * functions with mapping, rule and schedule, the task definition, and a role with least privilege for each. What only the
- * account knows (image, subnets, code of the functions) are parameters. `appPath` is what the container gives to `-A`.
- * @throws ConfigError where broker and result backend are not sqs:// and dynamodb://
+ * The CloudFormation template of an application on ECS. Of long jobs: the queue of `taskEcsQueue` with its dead letters,
+ * both Lambda functions with mapping, rule and schedule, and the task definition. Of workers: their queues, a service, the
+ * monitor of its backlog, and what scales it. The table is for both; each has a role with least privilege. What only the
+ * account knows (image, subnets, code of the functions) are parameters. `appPath` is what the containers give to `-A`.
+ * @throws ConfigError where broker and result backend are not sqs:// and dynamodb://, and for what makes no sense
  */
-export function awsTemplate(config: Config, appPath: string, options: TemplateOptions = {}): Template {
-  const { broker, backend, taskEcsQueue } = config;
+export function awsTemplate(
+  config: Config,
+  appPath: string,
+  options: TemplateOptions = {},
+  { jobs = true, fleet }: TemplateParts = {},
+): Template {
+  const { brokerUrl, backendUrl } = urlsOf(config);
+  const place = placeOf(config, { brokerUrl, backendUrl }, { jobs, fleet });
+  const { table } = place.dynamodb;
+  const environment = { LOVAGE_BROKER: brokerUrl, LOVAGE_BACKEND: backendUrl };
+  const settings = { ...defaults(), ...given(options) };
+  const parts = { place, environment, appPath, settings };
+  const about = [
+    ...(place.jobs ? [`long jobs of queue ${place.jobs.queue}`] : []),
+    ...(fleet ? [`workers of ${fleet.queues.join(', ')}`] : []),
+  ];
+  return {
+    AWSTemplateFormatVersion: '2010-09-09',
+    // CloudFormation takes 1,024 bytes.
+    Description: `On ECS: ${about.join('; ')}; table ${table}`.slice(0, 1000),
+    Parameters: { ...parameters, ...(jobs && jobParameters), ...(fleet && workerParameters(fleet)) },
+    Conditions: {
+      ...(jobs && { HasAlarmTopic: { 'Fn::Not': [{ 'Fn::Equals': [ref('AlarmTopic'), ''] }] } }),
+      ...(fleet && workerConditions),
+    },
+    Resources: {
+      ...(place.jobs && jobQueues(place.jobs.queue, settings.functionTimeout)),
+      ...workerQueues(place, config.taskMaxDeliveries),
+      ...resultTable(table),
+      LogGroup: { Type: 'AWS::Logs::LogGroup', Properties: { RetentionInDays: 30 } },
+      ExecutionRole: role('ecs-tasks.amazonaws.com', [], 'service-role/AmazonECSTaskExecutionRolePolicy'),
+      ...(place.jobs && { ...jobResources(parts), ...alarms(place.jobs.dead) }),
+      ...(fleet && workerResources({ ...parts, fleet })),
+    },
+    Outputs: {
+      ...(jobs && { QueueUrl: { Value: ref('Queue') }, TaskDefinition: { Value: ref('TaskDefinition') } }),
+      ...(fleet && { WorkerService: { Value: { 'Fn::GetAtt': ['WorkerService', 'Name'] } } }),
+    },
+  };
+}
+
+/** @throws ConfigError for other stores, and for URLs with keys in them */
+function urlsOf({ broker, backend }: Config): { readonly brokerUrl: string; readonly backendUrl: string } {
   const urls = [broker, backend].map((place) => (typeof place === 'string' ? place : undefined));
   const [brokerUrl, backendUrl] = urls;
   if (!brokerUrl?.startsWith('sqs:') || !backendUrl?.startsWith('dynamodb:')) {
@@ -76,35 +121,44 @@ export function awsTemplate(config: Config, appPath: string, options: TemplateOp
       throw new ConfigError(
         `${maskUrl(url)} has keys in it, which would stand in the template: leave them out, roles have them`,
       );
-  const location = sqsLocation(brokerUrl, config.brokerTransportOptions);
-  const queue = sqsName(taskEcsQueue, location);
-  const table = dynamodbLocation(backendUrl, config.resultBackendTransportOptions).table;
-  const place: Place = { queue, dead: deadName(queue), table };
-  const environment = { LOVAGE_BROKER: brokerUrl, LOVAGE_BACKEND: backendUrl };
-  const settings = { ...defaults(), ...given(options) };
+  return { brokerUrl, backendUrl };
+}
+
+/** @throws ConfigError for queues that a template cannot make, and for a template with nothing in it */
+function placeOf(
+  { brokerTransportOptions, resultBackendTransportOptions, taskEcsQueue }: Config,
+  { brokerUrl, backendUrl }: ReturnType<typeof urlsOf>,
+  { jobs, fleet }: TemplateParts,
+): Place {
+  const sqs = sqsLocation(brokerUrl, brokerTransportOptions);
+  if (sqs.predefined)
+    throw new ConfigError(
+      'a template makes the queues, and with the option predefinedQueues they are there already: leave it out',
+    );
+  if (!jobs && !fleet) throw new ConfigError('a template without long jobs and without workers is empty');
+  if (fleet && fleet.queues.length === 0)
+    throw new ConfigError('workers need a queue besides that of long jobs: say --queue, or --no-workers');
+  if (fleet?.queues.includes(taskEcsQueue))
+    throw new ConfigError(
+      `queue '${taskEcsQueue}' is that of long jobs (taskEcsQueue), which the dispatcher serves: workers need others`,
+    );
+  const queue = sqsName(taskEcsQueue, sqs);
   return {
-    AWSTemplateFormatVersion: '2010-09-09',
-    Description: `Long jobs on ECS: queue ${queue}, table ${table}`,
-    Parameters: parameters,
-    Conditions: { HasAlarmTopic: { 'Fn::Not': [{ 'Fn::Equals': [ref('AlarmTopic'), ''] }] } },
-    Resources: {
-      ...stores(place, settings),
-      ...functions(place, environment, settings),
-      ...container(place, environment, { ...settings, appPath }),
-      ...alarms(place),
-    },
-    Outputs: {
-      QueueUrl: { Value: ref('Queue') },
-      TaskDefinition: { Value: ref('TaskDefinition') },
-    },
+    jobs: jobs ? { queue, dead: deadName(queue) } : undefined,
+    workers: fleet ? namesOf(sqs, { queues: fleet.queues }) : [],
+    sqs,
+    dynamodb: dynamodbLocation(backendUrl, resultBackendTransportOptions),
   };
 }
 
-const parameters: Template['Parameters'] = {
-  Image: { Type: 'String', Description: 'The image of the container, whose entry point is in the exec form' },
+const parameters: Parameters = {
+  Image: { Type: 'String', Description: 'The image of the containers, whose entry point is in the exec form' },
   Cluster: { Type: 'String', Description: 'Name of the ECS cluster' },
   Subnets: { Type: 'List<AWS::EC2::Subnet::Id>', Description: 'Where containers run' },
   SecurityGroups: { Type: 'List<AWS::EC2::SecurityGroup::Id>', Description: 'What containers may reach' },
+};
+
+const jobParameters: Parameters = {
   CodeBucket: { Type: 'String', Description: 'Bucket with the code of both functions' },
   CodeKey: { Type: 'String', Description: 'Its key: a zip file' },
   DispatcherHandler: { Type: 'String', Default: 'functions.dispatch', Description: 'file.export of ecsDispatcher' },
@@ -121,161 +175,4 @@ function defaults(): Settings {
 
 function given(options: TemplateOptions): Partial<Settings> {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-}
-
-function stores({ queue, dead, table }: Place, { functionTimeout }: Settings): Resources {
-  const fifo = isFifoName(queue) ? { FifoQueue: true } : {};
-  return {
-    DeadLetters: {
-      Type: 'AWS::SQS::Queue',
-      Properties: { QueueName: dead, MessageRetentionPeriod: MAX_RETENTION, SqsManagedSseEnabled: true, ...fifo },
-    },
-    Queue: {
-      Type: 'AWS::SQS::Queue',
-      Properties: {
-        QueueName: queue,
-        VisibilityTimeout: 6 * functionTimeout,
-        MessageRetentionPeriod: MAX_RETENTION,
-        SqsManagedSseEnabled: true,
-        // In a FIFO queue a message that waits for capacity is received again and again.
-        RedrivePolicy: { deadLetterTargetArn: arn('DeadLetters'), maxReceiveCount: isFifoName(queue) ? 1000 : 10 },
-        ...fifo,
-        ...(isFifoName(queue) && { DeduplicationScope: 'messageGroup', FifoThroughputLimit: 'perMessageGroupId' }),
-      },
-    },
-    Table: {
-      Type: 'AWS::DynamoDB::Table',
-      Properties: {
-        TableName: table,
-        BillingMode: 'PAY_PER_REQUEST',
-        AttributeDefinitions: [{ AttributeName: 'id', AttributeType: 'S' }],
-        KeySchema: [{ AttributeName: 'id', KeyType: 'HASH' }],
-        TimeToLiveSpecification: { AttributeName: 'ttl', Enabled: true },
-      },
-    },
-  };
-}
-
-function functions(place: Place, environment: Readonly<Record<string, string>>, settings: Settings): Resources {
-  const common = (handler: string, roleName: string, timeout: number) => ({
-    Runtime: 'nodejs24.x',
-    Handler: ref(handler),
-    Role: arn(roleName),
-    Timeout: timeout,
-    MemorySize: 512,
-    Code: { S3Bucket: ref('CodeBucket'), S3Key: ref('CodeKey') },
-  });
-  const ecs = {
-    ECS_CLUSTER: ref('Cluster'),
-    ECS_TASK_DEFINITION: ref('TaskDefinition'),
-    ECS_SUBNETS: { 'Fn::Join': [',', ref('Subnets')] },
-    ECS_SECURITY_GROUPS: { 'Fn::Join': [',', ref('SecurityGroups')] },
-  };
-  return {
-    DispatcherRole: role('lambda.amazonaws.com', dispatcherPolicy(place)),
-    Dispatcher: {
-      Type: 'AWS::Lambda::Function',
-      Properties: {
-        ...common('DispatcherHandler', 'DispatcherRole', settings.functionTimeout),
-        Environment: { Variables: { ...environment, ...ecs } },
-      },
-    },
-    DispatcherMapping: {
-      Type: 'AWS::Lambda::EventSourceMapping',
-      Properties: {
-        EventSourceArn: arn('Queue'),
-        FunctionName: ref('Dispatcher'),
-        BatchSize: 10,
-        FunctionResponseTypes: ['ReportBatchItemFailures'],
-        ScalingConfig: { MaximumConcurrency: settings.maxConcurrency },
-      },
-    },
-    ReconcilerRole: role('lambda.amazonaws.com', reconcilerPolicy(place)),
-    Reconciler: {
-      Type: 'AWS::Lambda::Function',
-      Properties: {
-        ...common('ReconcilerHandler', 'ReconcilerRole', 300),
-        Environment: { Variables: environment },
-      },
-    },
-    StoppedRule: {
-      Type: 'AWS::Events::Rule',
-      Properties: {
-        Description: 'ECS tasks that have stopped',
-        EventPattern: {
-          source: ['aws.ecs'],
-          'detail-type': ['ECS Task State Change'],
-          detail: { lastStatus: ['STOPPED'], startedBy: [{ prefix: 'lovage/' }] },
-        },
-        Targets: [{ Id: 'reconciler', Arn: arn('Reconciler') }],
-      },
-    },
-    SweepRule: {
-      Type: 'AWS::Events::Rule',
-      Properties: {
-        Description: 'Jobs whose container is not heard of any more',
-        ScheduleExpression: 'rate(5 minutes)',
-        Targets: [{ Id: 'reconciler', Arn: arn('Reconciler') }],
-      },
-    },
-    StoppedPermission: permission('StoppedRule'),
-    SweepPermission: permission('SweepRule'),
-  };
-}
-
-function permission(rule: string): Resource {
-  return {
-    Type: 'AWS::Lambda::Permission',
-    Properties: {
-      FunctionName: ref('Reconciler'),
-      Action: 'lambda:InvokeFunction',
-      Principal: 'events.amazonaws.com',
-      SourceArn: arn(rule),
-    },
-  };
-}
-
-function container(
-  place: Place,
-  environment: Readonly<Record<string, string>>,
-  { cpu, memory, stopTimeout, appPath }: Settings & { readonly appPath: string },
-): Resources {
-  const variables = { ...environment, ECS_CONTAINER_STOP_TIMEOUT: String(stopTimeout) };
-  return {
-    LogGroup: { Type: 'AWS::Logs::LogGroup', Properties: { RetentionInDays: 30 } },
-    ExecutionRole: role('ecs-tasks.amazonaws.com', [], 'service-role/AmazonECSTaskExecutionRolePolicy'),
-    TaskRole: role('ecs-tasks.amazonaws.com', containerPolicy(place)),
-    TaskDefinition: {
-      Type: 'AWS::ECS::TaskDefinition',
-      Properties: {
-        Family: { 'Fn::Sub': `${STACK}-run-one` },
-        RequiresCompatibilities: ['FARGATE'],
-        NetworkMode: 'awsvpc',
-        Cpu: String(cpu),
-        Memory: String(memory),
-        ExecutionRoleArn: arn('ExecutionRole'),
-        TaskRoleArn: arn('TaskRole'),
-        ContainerDefinitions: [
-          {
-            Name: 'app',
-            Image: ref('Image'),
-            Essential: true,
-            // In the exec form: a shell as process 1 would keep SIGTERM to itself.
-            EntryPoint: ['node', 'node_modules/lovage/dist/cli/main.js'],
-            Command: ['-A', appPath, 'run-one'],
-            StopTimeout: stopTimeout,
-            Environment: Object.entries(variables).map(([Name, Value]) => ({ Name, Value })),
-            LogConfiguration: {
-              LogDriver: 'awslogs',
-              Options: {
-                'awslogs-group': ref('LogGroup'),
-                'awslogs-region': ref('AWS::Region'),
-                'awslogs-stream-prefix': 'run-one',
-              },
-            },
-          },
-        ],
-      },
-    },
-  };
 }

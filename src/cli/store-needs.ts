@@ -23,7 +23,9 @@ export function storeNeeds(app: LovageApp, { queues, account }: GivenNeeds = {})
 /** Those to which tasks can go, and those that workers consume. */
 function knownQueues({ config, tasks }: LovageApp): string[] {
   const routed = Object.values(config.taskRoutes).flatMap(({ queue }) => queue ?? []);
-  const own = [...tasks.values()].flatMap(({ options }) => options.queue ?? []);
+  const own = [...tasks.values()].flatMap(
+    ({ options }) => options.queue ?? (options.runOn === 'ecs' ? config.taskEcsQueue : []),
+  );
   return [...new Set([config.taskDefaultQueue, ...(config.taskQueues ?? []), ...routed, ...own])];
 }
 

@@ -23,6 +23,8 @@ export interface Permission {
   readonly action: string;
   /** The full name of the one resource, or of all with a beginning (`arn:...:bucket/prefix*`). `*` alone only where the action knows no resources. */
   readonly resource: string;
+  /** When only, as the platform writes it: by operator and key. */
+  readonly condition?: Readonly<Record<string, Readonly<Record<string, string>>>> | undefined;
 }
 
 /** One thing that has to be there before the store can be used, compared with what is there. */

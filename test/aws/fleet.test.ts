@@ -1,4 +1,7 @@
-/** Real worker processes as ECS tasks of the test server: they follow the backlog, and lose no work to it. */
+/**
+ * Real worker processes as ECS tasks of the test server: they follow the backlog, and lose no work to it.
+ * `SCALE_IN_SECONDS` says how long the job takes during which a service is scaled in.
+ */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,6 +14,7 @@ import { quiet } from '../support/in-memory.ts';
 import { until } from '../support/workplace.ts';
 
 const appFile = fileURLToPath(new URL('fixtures/app.ts', import.meta.url));
+const jobMs = Number(process.env.SCALE_IN_SECONDS ?? 8) * 1000;
 const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 
 interface Setting extends AwsServerOptions {
@@ -44,24 +48,41 @@ async function start({ environment = {}, workerOptions = [], ...options }: Setti
 const fleet = ['--cluster', 'work', '--service', 'fleet', '--queue', 'celery'];
 
 describe('scale-in while a job runs', () => {
-  test('the protected worker finishes it, and is gone when it has nothing left to do', async () => {
-    const { aws, app, service, notes } = await start();
-    aws.ecs.setDesired(service, 1);
-    await app.sendTask('fleet.job', ['long', 8_000]);
-    await until(() => notes().includes('begin long'));
-    const [task] = aws.ecs.tasksOf(service);
-    await until(() => (task?.protectedUntil ?? 0) > Date.now());
-    aws.ecs.setDesired(service, 0);
-    await until(() => task?.status === 'STOPPED', 30_000);
-    expect(notes()).toEqual(['begin long', 'end long']);
-    expect(task).toMatchObject({ exitCode: 0, stopCode: 'ServiceSchedulerInitiated' });
-  });
+  test(
+    'the protected worker finishes it, and is gone when it has nothing left to do',
+    async () => {
+      const { aws, app, service, notes } = await start();
+      aws.ecs.setDesired(service, 1);
+      await app.sendTask('fleet.job', ['long', jobMs]);
+      await until(() => notes().includes('begin long'));
+      const beganAt = Date.now();
+      const [task] = aws.ecs.tasksOf(service);
+      await until(() => (task?.protectedUntil ?? 0) > Date.now());
+      aws.ecs.setDesired(service, 0);
+      const scaledInAt = Date.now();
+      await until(() => notes().includes('end long'), jobMs + 20_000);
+      const endedAt = Date.now();
+      // Until then it was not even asked to stop.
+      expect(task).toMatchObject({ status: 'RUNNING', protectedUntil: expect.any(Number) });
+      await until(() => task?.status === 'STOPPED', 30_000);
+      expect(notes()).toEqual(['begin long', 'end long']);
+      expect(task).toMatchObject({ exitCode: 0, stopCode: 'ServiceSchedulerInitiated' });
+      if (!process.env.SCALE_IN_SECONDS) return;
+      const [scaled, ended, stopped] = [scaledInAt, endedAt, Date.now()].map((at) =>
+        ((at - beganAt) / 1000).toFixed(1),
+      );
+      console.log(
+        `scaled in after ${scaled} s of the job, which ended after ${ended} s; its worker after ${stopped} s`,
+      );
+    },
+    jobMs + 90_000,
+  );
 
   test('the same without protection: the job is cut off and begins anew elsewhere', async () => {
     // The variable by which a worker finds the agent is not there.
     const { aws, app, service, notes } = await start({ environment: { ECS_AGENT_URI: '' } });
     aws.ecs.setDesired(service, 1);
-    await app.sendTask('fleet.job', ['long', 8_000]);
+    await app.sendTask('fleet.job', ['long', jobMs]);
     await until(() => notes().includes('begin long'));
     aws.ecs.setDesired(service, 0);
     await until(() => aws.ecs.tasksOf(service).length === 0);
@@ -115,6 +136,47 @@ describe('protection from scale-in', () => {
 });
 
 describe('a fleet that follows the backlog', () => {
+  test('from zero and to zero without a monitor, by metric math on what AWS publishes itself', async () => {
+    let setting: Awaited<ReturnType<typeof start>> | undefined;
+    setting = await start({
+      minuteMs: 1_000,
+      tracking: { outPoints: 2, inPoints: 4 },
+      awsMetrics: async () => {
+        if (!setting) return [];
+        const { app, aws, service } = setting;
+        const [depth] = await (await app.broker()).countMany(['celery']);
+        const tasks = aws.ecs.tasksOf(service);
+        const running = tasks.filter(({ status }) => status === 'RUNNING').length;
+        const dimensions = { ClusterName: 'work', ServiceName: 'fleet' };
+        const insights = { namespace: 'ECS/ContainerInsights', dimensions };
+        const visible = { namespace: 'AWS/SQS', name: 'ApproximateNumberOfMessagesVisible' };
+        return [
+          { ...visible, dimensions: { QueueName: 'celery' }, value: depth?.ready ?? 0 },
+          // Without any task it says nothing.
+          ...(tasks.length === 0
+            ? []
+            : [
+                { ...insights, name: 'RunningTaskCount', value: running },
+                { ...insights, name: 'PendingTaskCount', value: tasks.length - running },
+              ]),
+        ];
+      },
+    });
+    const { aws, place, app, service, notes } = setting;
+    const policy = ['autoscale', 'policy', '--math', ...fleet, '--min', '0', '--max', '3', '--target', '4', '--apply'];
+    expect((await place.run(policy, aws.env)).status).toBe(0);
+    const jobs = Array.from({ length: 30 }, (_, i) => `job ${i}`);
+    for (const name of jobs) await app.sendTask('fleet.job', [name, 700]);
+    let most = 0;
+    await until(() => {
+      most = Math.max(most, aws.ecs.tasksOf(service).length);
+      return notes().filter((line) => line.startsWith('end')).length === jobs.length;
+    }, 60_000);
+    expect(most).toBe(3);
+    await until(() => service.desiredCount === 0 && aws.ecs.tasksOf(service).length === 0, 60_000);
+    expect(notes().toSorted()).toEqual(jobs.flatMap((name) => [`begin ${name}`, `end ${name}`]).toSorted());
+  });
+
   test('from zero and to zero, by policy, alarm and monitor, without losing work in flight', async () => {
     const { aws, place, app, service, notes } = await start({
       minuteMs: 1_000,

@@ -35,7 +35,8 @@ test('a job of 30 hours is under way all the time, and ends once', async () => {
   const leaseMs = 120_000;
   await jobs.list([job.id]);
   await jobs.save(job);
-  const errand = new ClaimErrand({ jobs, hands, broker, leaseMs }, job, holderOf(job));
+  const parts = { jobs, hands, broker, results, leaseMs };
+  const errand = new ClaimErrand(parts, job, { holder: holderOf(job), message });
   await errand.renew();
   const sweep = ecsReconciler(app);
   const end = Date.now() + 30 * 3_600_000;

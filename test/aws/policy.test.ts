@@ -92,7 +92,27 @@ describe('lovage autoscale policy', () => {
     expect(await lovage(...line)).toMatchObject({ status: 0, stderr: '' });
     const [tracking] = aws.inputs('PutScalingPolicy');
     expect(JSON.stringify(tracking)).toContain('"Expression":"(m1 + m2) / IF(m3 > 0, m3, 1)"');
-    expect(JSON.stringify([...aws.cloudwatch.alarms.values()])).toContain('IF(FILL(m3, 0) < 1, (m1 + m2), 0)');
+    expect(JSON.stringify([...aws.cloudwatch.alarms.values()])).toContain(
+      'IF(FILL(m3, 0) + FILL(m4, 0) < 1, (m1 + m2), 0)',
+    );
+  });
+
+  test('with --math it looks at queues by their names in SQS: with prefix, and one for each step of priority', async () => {
+    const { lovage } = await start();
+    const broker = 'sqs://?queue_name_prefix=shop-&priority_steps=0,5';
+    const { stdout } = await lovage(
+      '--math',
+      '--target',
+      '9',
+      '--queue',
+      'slow.mail',
+      ...qiita,
+      '--tracking-only',
+      '-b',
+      broker,
+    );
+    const queues = [...stdout.matchAll(/"QueueName",\s*"Value": "(.*)"/g)].map(([, name]) => name);
+    expect(queues).toEqual(['shop-slow-mail', 'shop-slow-mail-p5']);
   });
 
   test('a latency becomes a target: messages where the service time is known, seconds where it is not', async () => {

@@ -89,6 +89,21 @@ describe('lovage setup', () => {
     expect(stdout).toMatch(/^lifecycle rule +lovage: .* created +removes objects after \d+ days$/m);
   });
 
+  test('creates the table of a payload store, and `iam` allows it', async () => {
+    const place = new Place();
+    const table = `dynamodb://test:test@localhost:${dynamodb.port}/payloads${number}`;
+    const file = place.write(
+      'app.ts',
+      `import { Lovage } from 'lovage';
+       export const app = new Lovage('shop', { brokerTransportOptions: { payloadStore: '${table}' } });`,
+    );
+    const line = (...words: string[]) =>
+      place.run(['-A', file, ...words, '-b', broker, '--result-backend', 'disabled']);
+    expect((await line('setup')).stdout).toMatch(/^table +payloads\d+ +created/m);
+    const { stdout } = await line('iam', '--role', 'worker', '--account', '123456789012');
+    expect(stdout).toMatch(/"arn:aws:dynamodb:[\w-]+:123456789012:table\/payloads\d+"/);
+  });
+
   test('says that SQLite needs nothing', async () => {
     const place = new Place();
     expect(await place.run(['setup'])).toMatchObject({

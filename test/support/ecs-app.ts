@@ -4,15 +4,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { streamLogger } from '../../src/app/logger.ts';
 import { Lovage } from '../../src/index.ts';
 
-/** Makes it for a place: `broker`, `backend`, and a file for notes. */
+/** Makes it for a place: `broker`, `backend`, a file for notes, and perhaps a store for large payloads. */
 export function ecsApp({
   broker = process.env.TEST_BROKER ?? 'memory://ecs',
   backend = process.env.TEST_BACKEND ?? 'memory://ecs',
   notes = process.env.TEST_NOTES ?? '',
+  payloads = process.env.TEST_PAYLOADS,
 }: {
   broker?: string | undefined;
   backend?: string | undefined;
   notes?: string;
+  payloads?: string | undefined;
 } = {}) {
   const note = (text: string) => appendFileSync(notes, `${text}\n`);
   const app = new Lovage('ecs', {
@@ -22,6 +24,8 @@ export function ecsApp({
       createMissing: true,
       visibilityTimeout: Number(process.env.TEST_LEASE ?? 30),
       defaultGroup: 'default',
+      // Small enough for what a container can be told.
+      ...(payloads && { payloadStore: payloads, payloadThreshold: 4_096 }),
     },
     taskMaxDeliveries: 3,
     logger: process.env.TEST_DEBUG ? streamLogger({ level: 'info' }) : { debug() {}, info() {}, warn() {}, error() {} },
@@ -60,12 +64,22 @@ export function ecsApp({
     }
     return self.request.retries;
   });
+  /** Is given much. */
+  const weigh = app.task('ecs.weigh', { bind: true, queue: 'jobs' }, async (self, data: string, ms: number) => {
+    note(`begin ${self.request.deliveries}`);
+    for (let left = ms; left > 0; left -= 20) {
+      self.signal.throwIfAborted();
+      await sleep(Math.min(20, left));
+    }
+    note(`end ${data.length}`);
+    return data.length;
+  });
   const ordered = app.task('ecs.ordered', { queue: 'ordered.fifo' }, async (name: string) => {
     note(`begin ${name}`);
     await sleep(200);
     note(`end ${name}`);
   });
-  return { app, work, crash, fail, flaky, snoozer, ordered };
+  return { app, work, crash, fail, flaky, snoozer, weigh, ordered };
 }
 
 export const app = process.env.TEST_BROKER ? ecsApp().app : undefined;

@@ -28,6 +28,8 @@ export interface YardOptions {
   readonly bootMs?: number;
   /** Where results and jobs are kept. Default: a SQLite file. */
   readonly backend?: string;
+  /** The store for large payloads. Default: none. */
+  readonly payloads?: string;
 }
 
 export class Yard implements AsyncDisposable {
@@ -48,7 +50,7 @@ export class Yard implements AsyncDisposable {
     return new Yard(await startSqs(), aws, options);
   }
 
-  constructor(sqs: SqsServer, aws: AwsServer, { lease = 30, backend }: YardOptions) {
+  constructor(sqs: SqsServer, aws: AwsServer, { lease = 30, backend, payloads }: YardOptions) {
     this.sqs = sqs;
     this.aws = aws;
     writeFileSync(this.notesFile, '');
@@ -59,9 +61,15 @@ export class Yard implements AsyncDisposable {
       TEST_BACKEND: backend ?? `sqlite://${join(this.folder, 'results.db')}`,
       TEST_NOTES: this.notesFile,
       TEST_LEASE: String(lease),
+      ...(payloads && { TEST_PAYLOADS: payloads }),
     };
     Object.assign(process.env, { TEST_LEASE: String(lease), AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' });
-    this.tasks = ecsApp({ broker: this.env.TEST_BROKER, backend: this.env.TEST_BACKEND, notes: this.notesFile });
+    this.tasks = ecsApp({
+      broker: this.env.TEST_BROKER,
+      backend: this.env.TEST_BACKEND,
+      notes: this.notesFile,
+      payloads,
+    });
     aws.ecs.addCluster('jobs');
     aws.ecs.registerTaskDefinition({
       family: 'runner',

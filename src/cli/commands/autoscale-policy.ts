@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { applyPolicy } from '../../aws/apply-policy.ts';
 import { type MetricNames, tellsQueues } from '../../aws/metric-names.ts';
+import { metricQueues } from '../../aws/metric-queues.ts';
 import {
   mathTrackingConfig,
   policyRequests,
@@ -56,7 +57,8 @@ export function policyCommand(): Command {
 async function policy(session: Session, options: Options): Promise<number> {
   const { cluster = '', service = '', min, max, name, math = false, region } = options;
   const names = metricNames(options);
-  const queues = options.queue ?? (await queuesOf(session, options, names));
+  const own = options.queue ?? (await queuesOf(session, options, names));
+  const queues = math ? metricQueues((await session.app()).config, own) : own;
   const tracking = trackingOf(options, names, queues);
   if (options.trackingOnly) {
     process.stdout.write(`${configText(tracking)}\n`);

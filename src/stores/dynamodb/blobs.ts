@@ -4,6 +4,7 @@ import { MessageTooLargeError } from '../../errors.ts';
 import { inParallel } from '../../util/in-parallel.ts';
 import { Opening } from '../../util/opening.ts';
 import { expiry, isExpired } from './items.ts';
+import { dynamodbSetup } from './setup.ts';
 import { type DynamodbTable, type Item, num, numberOf, openTable } from './table.ts';
 import { type DynamodbLocation, dynamodbLocation } from './url.ts';
 
@@ -92,6 +93,7 @@ export function dynamodbBlobs(url: string, options: Readonly<Record<string, unkn
   return {
     url: location.url,
     maxBytes: MAX_BLOB_BYTES,
+    setup: dynamodbSetup(location),
     start: () => opening.start(),
     stop: async () => (await opening.end())?.table.close(),
     place: (name) => ({ bucket: location.table, key: name }),

@@ -20,6 +20,9 @@ const HASH = 'lovage.sha256';
 /** Larger bodies are not compressed on the way: it takes too long, and they will hardly fit. */
 const MAX_COMPRESSED = 8 * 1024 * 1024;
 
+/** What a message says of where its body lies. */
+export type Pointer = Pick<Taken, 'body' | 'attributes'>;
+
 /** Large bodies lie in a store of their own; their messages say where. Compressing comes first: what fits then needs no store. */
 export class SqsPayloads {
   readonly #store: BlobStore;
@@ -91,7 +94,7 @@ export class SqsPayloads {
   }
 
   /** The body of each message that says where it lies. @throws StoreError where the store does not answer */
-  async fetch(taken: readonly Taken[]): Promise<ReadonlyMap<Taken, string | Error>> {
+  async fetch<T extends Pointer>(taken: readonly T[]): Promise<ReadonlyMap<T, string | Error>> {
     const found = taken.flatMap((one) => {
       const place = placeIn(one);
       return place ? [{ one, place }] : [];
@@ -102,7 +105,7 @@ export class SqsPayloads {
   }
 
   /** Removes the bodies of messages that have ended. What is left behind ends by the rule of the store. */
-  async remove(taken: readonly Taken[]): Promise<void> {
+  async remove(taken: readonly Pointer[]): Promise<void> {
     const places = taken.flatMap((one) => placeIn(one) ?? []);
     if (places.length > 0) await this.#store.removeMany(places).catch(() => {});
   }
@@ -129,7 +132,7 @@ export function payloadsOf({ address, options, url }: SqsLocation): SqsPayloads 
 }
 
 /** Where the body of a message lies; `undefined` where it is in the message. */
-function placeIn({ body, attributes }: Taken): BlobPlace | undefined {
+function placeIn({ body, attributes }: Pointer): BlobPlace | undefined {
   if (!(SIZE in attributes) && !body.startsWith(`["${POINTER}"`)) return undefined;
   try {
     const [name, { s3BucketName, s3Key }] = JSON.parse(body);
@@ -141,11 +144,11 @@ function placeIn({ body, attributes }: Taken): BlobPlace | undefined {
 }
 
 /** Whether a message says only where its body lies. */
-export function isPointer(taken: Taken): boolean {
+export function isPointer(taken: Pointer): boolean {
   return placeIn(taken) !== undefined;
 }
 
-function checked({ attributes }: Taken, { bucket, key }: BlobPlace, data: Uint8Array | undefined): string | Error {
+function checked({ attributes }: Pointer, { bucket, key }: BlobPlace, data: Uint8Array | undefined): string | Error {
   const where = `${key} in ${bucket}`;
   if (!data) {
     return new StoreCorruptError(

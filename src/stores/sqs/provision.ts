@@ -51,7 +51,7 @@ export interface QueueNames {
 }
 
 /** The names in SQS of the queues that an application needs. */
-export function namesOf(location: SqsLocation, { queues }: StoreNeeds): QueueNames[] {
+export function namesOf(location: SqsLocation, { queues }: Pick<StoreNeeds, 'queues'>): QueueNames[] {
   const { predefined } = location;
   const { prioritySteps = [0] } = location.options;
   const names = predefined
@@ -69,12 +69,17 @@ interface Wanted {
   readonly needs: StoreNeeds;
 }
 
+/** After how many receives SQS moves a message itself. `dead`: the name in SQS of the dead letters. */
+export function maxReceivesOf(dead: string, { maxDeliveries }: Pick<StoreNeeds, 'maxDeliveries'>): number {
+  return isFifoName(dead) ? MAX_RECEIVES.fifo : Math.max(MAX_RECEIVES.standard, 4 * maxDeliveries);
+}
+
 /** The dead letters first: the queues name them. */
 async function queueSteps(location: SqsLocation, { api, names, needs }: Wanted): Promise<SetupStep[]> {
   const found = await Promise.all(names.steps.map((name) => find(api, name)));
   const targets = found.map((one) => targetOf(one?.attributes.RedrivePolicy));
   const dead = targets[0] === undefined ? names.dead : targets[0].slice(targets[0].lastIndexOf(':') + 1);
-  const maxReceives = isFifoName(dead) ? MAX_RECEIVES.fifo : Math.max(MAX_RECEIVES.standard, 4 * needs.maxDeliveries);
+  const maxReceives = maxReceivesOf(dead, needs);
   const steps = names.steps.map((name, i) =>
     attributeStep(location, {
       kind: 'queue',
@@ -202,7 +207,7 @@ async function accountOf(api: SqsApi, names: readonly string[], url: string): Pr
 }
 
 /** Queues that are encrypted with a key of one's own need that key, too. */
-function keyPermissions({ options }: SqsLocation, role: Role): Permission[] {
+export function keyPermissions({ options }: SqsLocation, role: Role): Permission[] {
   const key = options.sqsCreationAttributes?.KmsMasterKeyId;
   if (typeof key !== 'string' || key === 'alias/aws/sqs' || role === 'setup') return [];
   if (!key.startsWith('arn:')) {
@@ -213,7 +218,8 @@ function keyPermissions({ options }: SqsLocation, role: Role): Permission[] {
   return ['kms:GenerateDataKey', 'kms:Decrypt'].map((action) => ({ action, resource: key }));
 }
 
-function partitionOf(region: string): string {
+/** The part of AWS that a region belongs to, as ARNs have it. */
+export function partitionOf(region: string): string {
   if (region.startsWith('cn-')) return 'aws-cn';
   return region.startsWith('us-gov-') ? 'aws-us-gov' : 'aws';
 }

@@ -1,7 +1,8 @@
 /** Application Auto Scaling of the test server: keeps targets and policies, and refuses what is documented to be refused. */
 import type * as Scaling from '@aws-sdk/client-application-auto-scaling';
 import { awsTracking, newTracking, type TrackingState, track } from '../../../src/scaling/tracking.ts';
-import type { TestCloudWatch } from './cloudwatch.ts';
+import { returnedValue } from '../metric-math.ts';
+import { type Datapoint, sorted, type TestCloudWatch } from './cloudwatch.ts';
 import type { TestEcs } from './ecs.ts';
 import type { TestService } from './ecs-model.ts';
 import { AwsRefusal } from './faults.ts';
@@ -12,6 +13,17 @@ export interface TestScalingOptions {
   readonly minuteMs?: number;
   /** In place of 3 minutes out and 15 in. */
   readonly tracking?: Partial<typeof awsTracking>;
+  /** What AWS publishes itself once a minute: depths of queues, and what Container Insights says of services. */
+  readonly awsMetrics?: () => Promise<readonly Pick<Datapoint, 'namespace' | 'name' | 'dimensions' | 'value'>[]>;
+}
+
+/** What metric is meant. */
+interface Measured {
+  readonly Namespace?: string | undefined;
+  readonly MetricName?: string | undefined;
+  readonly Dimensions?:
+    | readonly { readonly Name?: string | undefined; readonly Value?: string | undefined }[]
+    | undefined;
 }
 
 interface Bounds {
@@ -33,12 +45,13 @@ export class TestScaling {
   readonly #tracking = new Map<string, TrackingState>();
   /** Until when policies of steps rest, by ARN. */
   readonly #rest = new Map<string, number>();
+  #busy = false;
 
   constructor(ecs: TestEcs, cloudwatch: TestCloudWatch, options: TestScalingOptions) {
     this.#ecs = ecs;
     this.#cloudwatch = cloudwatch;
     this.#options = options;
-    this.#timer = setInterval(() => this.#decide(), this.#minuteMs).unref();
+    this.#timer = setInterval(() => void this.#everyMinute(), this.#minuteMs).unref();
   }
 
   get #minuteMs(): number {
@@ -98,9 +111,21 @@ export class TestScaling {
     clearInterval(this.#timer);
   }
 
+  /** AWS's own metrics come first, in the minute that is looked at. A minute in which they are late is left out. */
+  async #everyMinute(): Promise<void> {
+    if (this.#busy) return;
+    this.#busy = true;
+    // While a test ends, what it counts may be gone.
+    const own = (await this.#options.awsMetrics?.().catch(() => [])) ?? [];
+    const points = own.map((point) => ({ ...point, dimensions: sorted(Object.entries(point.dimensions)) }));
+    this.#cloudwatch.datapoints.push(...points.map((point) => ({ ...point, unit: undefined, at: Date.now() })));
+    this.#decide();
+    this.#busy = false;
+  }
+
   /**
    * Carries policies out, once a minute, as it is documented: with the same code as the simulator, so it shows that the
-   * parts work together, and not that AWS decides so. Metric math is kept, and not carried out.
+   * parts work together, and not that AWS decides so. Metric math is carried out as far as our policies use it.
    */
   #decide(): void {
     for (const policy of this.policies.values()) {
@@ -121,9 +146,8 @@ export class TestScaling {
   #track(arn: string, config: Scaling.TargetTrackingScalingPolicyConfiguration, { min, max, service }: Bounds): void {
     const { TargetValue: target = 0, ScaleOutCooldown = 300, ScaleInCooldown = 300 } = config;
     const custom = config.CustomizedMetricSpecification;
-    if (!custom?.MetricName) return;
-    const values = this.#lastMinute(custom).map(({ value }) => value);
-    const value = values.length > 0 ? values.reduce((a, b) => a + b) / values.length : undefined;
+    if (!custom?.MetricName && !custom?.Metrics) return;
+    const value = custom.Metrics ? this.#math(custom.Metrics) : meanOf(this.#lastMinute(custom));
     const seconds = (count: number) => (count / 60) * this.#minuteMs;
     const policy = {
       ...awsTracking,
@@ -145,19 +169,23 @@ export class TestScaling {
   /** Whether an alarm with this action is in ALARM. */
   #rings(arn: string): boolean {
     return [...this.#cloudwatch.alarms.values()].some(
-      ({ AlarmActions, Threshold = 0, MetricName, ...alarm }) =>
-        AlarmActions?.includes(arn) &&
-        MetricName !== undefined &&
-        this.#lastMinute({ MetricName, ...alarm }).some(({ value }) => value >= Threshold),
+      ({ AlarmActions, Threshold = 0, MetricName, Metrics, ...alarm }) => {
+        if (!AlarmActions?.includes(arn)) return false;
+        if (Metrics) return (this.#math(Metrics) ?? Number.NaN) >= Threshold;
+        return (
+          MetricName !== undefined && this.#lastMinute({ MetricName, ...alarm }).some(({ value }) => value >= Threshold)
+        );
+      },
     );
   }
 
-  #lastMinute({
-    Namespace = '',
-    MetricName = '',
-    Dimensions = [],
-  }: Pick<Scaling.CustomizedMetricSpecification, 'Namespace' | 'MetricName' | 'Dimensions'>) {
-    const named = Object.fromEntries(Dimensions.map(({ Name = '', Value = '' }) => [Name, Value]));
+  /** AWS's own metrics have one value a minute: whatever the statistic, it is that. */
+  #math(metrics: Parameters<typeof returnedValue<Measured>>[0]): number | undefined {
+    return returnedValue<Measured>(metrics, (metric) => this.#lastMinute(metric).at(-1)?.value);
+  }
+
+  #lastMinute({ Namespace = '', MetricName = '', Dimensions = [] }: Measured) {
+    const named = sorted(Dimensions.map(({ Name = '', Value = '' }) => [Name, Value]));
     const since = Date.now() - this.#minuteMs;
     return this.#cloudwatch.values(Namespace, MetricName, named).filter(({ at }) => at >= since);
   }
@@ -165,6 +193,10 @@ export class TestScaling {
   #service(resourceId: string) {
     return this.#ecs.services.get(resourceId.replace(/^service\//, ''));
   }
+}
+
+function meanOf(points: readonly Datapoint[]): number | undefined {
+  return points.length > 0 ? points.reduce((sum, { value }) => sum + value, 0) / points.length : undefined;
 }
 
 function checkResource({
