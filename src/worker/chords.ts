@@ -10,12 +10,16 @@ import { bodyOf, isMap, kindOf, signaturesIn, tasksOf, textIn } from '../canvas/
 import type { JoinPart, JoinStore } from '../contracts/backend.ts';
 import type { ItemFailure } from '../contracts/common.ts';
 import { ChordError, ConfigError } from '../errors.ts';
+import { inParallel } from '../util/in-parallel.ts';
 import { encodeError } from '../wire/remote-error.ts';
 import type { ResultNode } from '../wire/result-tuple.ts';
 import { saferepr } from '../wire/saferepr.ts';
 import type { ResultMeta, TaskMessage, WireSignature } from '../wire/task-message.ts';
 import { callErrbacks, type Told, tellErrbacks } from './errbacks.ts';
 import { derivedIds } from './follow-ups.ts';
+
+/** Joins that are counted at once. */
+const atOnce = 50;
 
 /** A member of a chord that has finished. */
 export interface Arrival {
@@ -58,7 +62,8 @@ export class Chords {
       arrivals.map((arrival, index) => ({ arrival, index })),
       ({ arrival }) => arrival.joinId,
     );
-    for (const [joinId, members] of byJoin) {
+    // Each is some trips to the store, one after the other; chords have nothing to do with each other.
+    await inParallel([...byJoin], atOnce, async ([joinId, members]) => {
       try {
         if (!joins)
           throw new ConfigError('this result backend cannot count the members of chords, so the body will not run');
@@ -70,7 +75,7 @@ export class Chords {
       } catch (error) {
         for (const { index } of members) failures.push({ index, error: error as Error });
       }
-    }
+    });
     return failures;
   }
 
