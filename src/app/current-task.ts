@@ -66,7 +66,7 @@ export interface TaskContext {
    * Sends one task more that the chord of this task waits for; its result comes with those of the header. It may be called
    * again in a later run: each call counts once.
    * @throws ConfigError where this task is no member of a chord, or the signature ends in more than one task
-   * @throws NotSupportedError where the result backend cannot (Redis and memory can)
+   * @throws NotSupportedError where the result backend counts no members of chords
    */
   addToChord<R>(signature: Canvas<[], R>): Promise<AsyncResult<R>>;
   /** Stores a state of the task's own, such as `PROGRESS`, with a value that `AsyncResult.info` shows. */

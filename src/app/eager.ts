@@ -1,5 +1,6 @@
 import type { Sent } from '../canvas/canvas.ts';
 import type { ResultBackend } from '../contracts/backend.ts';
+import { Opening } from '../util/opening.ts';
 import { checkOptions } from '../util/options.ts';
 import type { LovageApp } from './app.ts';
 import type { Config } from './config.ts';
@@ -19,11 +20,12 @@ export type EagerRunner = (
 export class EagerStores {
   readonly #drivers: Drivers;
   readonly #config: () => Config;
-  #kept: Promise<Results> | undefined;
+  readonly #kept: Opening<Results>;
 
   constructor(drivers: Drivers, config: () => Config) {
     this.#drivers = drivers;
     this.#config = config;
+    this.#kept = new Opening('the result backend of eager runs', () => this.#start());
   }
 
   /** A started result backend for one run and for the handles that come of it. */
@@ -34,21 +36,13 @@ export class EagerStores {
   }
 
   /** The application's result backend without its broker, which an eager run does not need. */
-  kept(): Promise<Results> {
-    if (!this.#kept) {
-      const starting = this.#start();
-      this.#kept = starting;
-      starting.catch(() => {
-        if (this.#kept === starting) this.#kept = undefined;
-      });
-    }
-    return this.#kept;
+  async kept(): Promise<Results> {
+    await this.#kept.start();
+    return this.#kept.get();
   }
 
   async close(): Promise<void> {
-    const kept = this.#kept;
-    this.#kept = undefined;
-    await (await kept?.catch(() => undefined))?.backend?.stop();
+    await (await this.#kept.end())?.backend?.stop();
   }
 
   async #start(): Promise<Results> {

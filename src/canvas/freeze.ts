@@ -105,14 +105,14 @@ function freezeChord(signature: WireSignature, ids: IdSource): WireSignature {
   const body = bodyOf(signature);
   const given = textIn(body.options, 'task_id') ?? (own === groupId ? undefined : own);
   // What ends a body may have its id already, as Python writes it: somebody waits for that one.
-  const bodyId = given ?? (lastIdOf(body) === undefined ? bodyIdOf(idOf(header)) : undefined);
+  const bodyId = given ?? (givenToEnd(body, 'task_id') === undefined ? bodyIdOf(idOf(header)) : undefined);
   const frozen = freeze(
     withOptions(body, {
       task_id: kindOf(body) === 'group' ? body.options.task_id : bodyId,
       link,
       link_error,
       chord,
-      group_id: group_id ?? groupIdOf(body) ?? groupId,
+      group_id: group_id ?? givenToEnd(body, 'group_id') ?? groupId,
       group_index,
       chain: chain ?? undefined,
       root_id: rest.root_id,
@@ -129,33 +129,20 @@ function freezeChord(signature: WireSignature, ids: IdSource): WireSignature {
   };
 }
 
-/** The id that has been given to the part with which a signature ends. */
-function lastIdOf(signature: WireSignature): string | undefined {
-  const own = textIn(signature.options, 'task_id');
+/**
+ * What a signature has been given, or else the part with which it ends: its id, or the group to which it belongs. What a whole
+ * was given has gone to that part.
+ */
+function givenToEnd(signature: WireSignature, option: 'task_id' | 'group_id'): string | undefined {
+  const own = textIn(signature.options, option);
   if (own !== undefined) return own;
   switch (kindOf(signature)) {
     case 'chain': {
       const last = tasksOf(signature).at(-1);
-      return last && lastIdOf(last);
+      return last && givenToEnd(last, option);
     }
     case 'chord':
-      return lastIdOf(bodyOf(signature));
-    default:
-      return undefined;
-  }
-}
-
-/** The group to which a part belongs: what a whole was given of it has gone to the part that ends it. */
-function groupIdOf(signature: WireSignature): string | undefined {
-  const own = textIn(signature.options, 'group_id');
-  if (own !== undefined) return own;
-  switch (kindOf(signature)) {
-    case 'chain': {
-      const last = tasksOf(signature).at(-1);
-      return last && groupIdOf(last);
-    }
-    case 'chord':
-      return groupIdOf(bodyOf(signature));
+      return givenToEnd(bodyOf(signature), option);
     default:
       return undefined;
   }

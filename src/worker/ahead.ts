@@ -30,9 +30,10 @@ export class Ahead {
     return slots * Math.min(maxEach, Math.ceil(workMs / Math.max(1, this.#averageMs)));
   }
 
-  /** Whether so many that wait are enough for now: each trip to the store takes time from the tasks. */
+  /** Whether so many that wait are enough of what is held ahead, for now: each trip to the store takes time from the tasks. */
   isEnough(waiting: number, slots: number): boolean {
-    return waiting > this.size(slots) / 2;
+    const size = this.size(slots);
+    return size > 0 && waiting > size / 2;
   }
 
   /** A task has ended that took so long. */

@@ -86,9 +86,7 @@ export class Dispatcher {
 
   /** How many more messages may come. In a burst, one batch is fetched while the one before it is read and run. */
   room(): number {
-    if (this.#quarantine.isOn) return 0;
-    const { slots } = this.#parts.lanes.main;
-    if (this.#ahead.size(slots) > 0 && this.#ahead.isEnough(this.#waiting.length, slots)) return 0;
+    if (this.#quarantine.isOn || this.#ahead.isEnough(this.#waiting.length, this.#parts.lanes.main.slots)) return 0;
     const batch = this.#capacity + this.#burst.size;
     const limit = this.#burst.size > 0 ? 2 * batch : batch;
     return Math.max(0, Math.min(batch, limit - this.#arriving - this.#unfinished));

@@ -135,6 +135,21 @@ describe('protection from scale-in', () => {
   });
 });
 
+/** A fleet of nobody grows to three under a burst and goes again when it is over; every job runs once. */
+async function burstRunsThrough({ aws, app, service, notes }: Awaited<ReturnType<typeof start>>): Promise<void> {
+  const jobs = Array.from({ length: 30 }, (_, i) => `job ${i}`);
+  for (const name of jobs) await app.sendTask('fleet.job', [name, 700]);
+  let most = 0;
+  await until(() => {
+    most = Math.max(most, aws.ecs.tasksOf(service).length);
+    return notes().filter((line) => line.startsWith('end')).length === jobs.length;
+  }, 60_000);
+  expect(most).toBe(3);
+  await until(() => service.desiredCount === 0 && aws.ecs.tasksOf(service).length === 0, 60_000);
+  // Each began once: no scale-in cut one off.
+  expect(notes().toSorted()).toEqual(jobs.flatMap((name) => [`begin ${name}`, `end ${name}`]).toSorted());
+}
+
 describe('a fleet that follows the backlog', () => {
   test('from zero and to zero without a monitor, by metric math on what AWS publishes itself', async () => {
     let setting: Awaited<ReturnType<typeof start>> | undefined;
@@ -162,43 +177,25 @@ describe('a fleet that follows the backlog', () => {
         ];
       },
     });
-    const { aws, place, app, service, notes } = setting;
+    const { aws, place } = setting;
     const policy = ['autoscale', 'policy', '--math', ...fleet, '--min', '0', '--max', '3', '--target', '4', '--apply'];
     expect((await place.run(policy, aws.env)).status).toBe(0);
-    const jobs = Array.from({ length: 30 }, (_, i) => `job ${i}`);
-    for (const name of jobs) await app.sendTask('fleet.job', [name, 700]);
-    let most = 0;
-    await until(() => {
-      most = Math.max(most, aws.ecs.tasksOf(service).length);
-      return notes().filter((line) => line.startsWith('end')).length === jobs.length;
-    }, 60_000);
-    expect(most).toBe(3);
-    await until(() => service.desiredCount === 0 && aws.ecs.tasksOf(service).length === 0, 60_000);
-    expect(notes().toSorted()).toEqual(jobs.flatMap((name) => [`begin ${name}`, `end ${name}`]).toSorted());
+    await burstRunsThrough(setting);
   });
 
   test('from zero and to zero, by policy, alarm and monitor, without losing work in flight', async () => {
-    const { aws, place, app, service, notes } = await start({
+    const setting = await start({
       minuteMs: 1_000,
       tracking: { outPoints: 2, inPoints: 4 },
       workerOptions: ['--report-runtimes'],
     });
+    const { aws, place, service } = setting;
     const policy = ['autoscale', 'policy', ...fleet, '--min', '0', '--max', '3', '--target', '4', '--apply'];
     expect((await place.run(policy, aws.env)).status).toBe(0);
     const monitor = place.start(['autoscale', 'monitor', ...fleet, '--interval', '1', '--unserved', '--json'], aws.env);
     await monitor.says('"running":0');
     expect(aws.ecs.tasksOf(service)).toHaveLength(0);
-    const jobs = Array.from({ length: 30 }, (_, i) => `job ${i}`);
-    for (const name of jobs) await app.sendTask('fleet.job', [name, 700]);
-    let most = 0;
-    await until(() => {
-      most = Math.max(most, aws.ecs.tasksOf(service).length);
-      return notes().filter((line) => line.startsWith('end')).length === jobs.length;
-    }, 60_000);
-    expect(most).toBe(3);
-    await until(() => service.desiredCount === 0 && aws.ecs.tasksOf(service).length === 0, 60_000);
-    // Each began once: no scale-in cut one off.
-    expect(notes().toSorted()).toEqual(jobs.flatMap((name) => [`begin ${name}`, `end ${name}`]).toSorted());
+    await burstRunsThrough(setting);
     expect(aws.requests.filter(({ error }) => error !== undefined)).toEqual([]);
     // What the workers measured makes seconds of the backlog.
     await until(() => aws.cloudwatch.values('Lovage', 'BacklogSeconds').length > 0);
