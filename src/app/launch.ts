@@ -88,11 +88,12 @@ export async function begin(app: TaskHost, results: Results, all: Launch): Promi
   // Counted from the last member's start: until then none of what is kept may vanish.
   const longestMs = messages.reduce((longest, { delayMs }) => Math.max(longest, delayMs), 0);
   const ttlMs = results.ttlMs && results.ttlMs + longestMs;
+  // For whoever looks for them; a name is kept itself.
+  const bodies = joins.flatMap(({ id, body }) => (body && !isLater(body) ? [[bodyKey(id), body] as const] : []));
+  if (bodies.length > 0) await results.keepSignatures(new Map(bodies), ttlMs);
   await Promise.all(
-    joins.map(async ({ id, size, shape, body }) => {
+    joins.map(async ({ id, size, shape }) => {
       if (shape) await results.saveGroup(shape);
-      // For whoever looks for it; a name is kept itself.
-      if (body && !isLater(body)) await results.keepSignatures(new Map([[bodyKey(id), body]]), ttlMs);
       await store.setSize(id, size, ttlMs);
     }),
   );
