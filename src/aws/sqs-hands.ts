@@ -2,7 +2,7 @@ import type { Config } from '../app/config.ts';
 import type { ItemFailure } from '../contracts/common.ts';
 import { ConfigError, DecodeError } from '../errors.ts';
 import { openSqs, type SqsApi } from '../stores/sqs/api.ts';
-import { attributeNames, copyOf, encodeBody, number, type Taken, text } from '../stores/sqs/messages.ts';
+import { attributeNames, copyOf, dueOf, encodeBody, number, type Taken, text } from '../stores/sqs/messages.ts';
 import { queueOf } from '../stores/sqs/names.ts';
 import { isPointer, type Pointer, payloadsOf, type SqsPayloads } from '../stores/sqs/payloads.ts';
 import { SqsQueues } from '../stores/sqs/queues.ts';
@@ -96,20 +96,9 @@ export class SqsHands {
   async resend({ queue, payload, groupKey, delayMs }: Resent): Promise<void> {
     const to = await this.queues.get(queue);
     const { location } = this.queues;
-    const at = Date.now();
-    const id = newId();
-    const taken: Taken = {
-      queue: to,
-      tag: { url: to.url, handle: '', id, at },
-      ...payload,
-      group: groupKey,
-      sourceArn: undefined,
-      sentAt: at,
-      attempt: 0,
-      dueAt: undefined,
-    };
-    const due = delayMs > location.hopMs ? { dueAt: at + delayMs } : {};
-    throwFirst(await to.api.sendMany(to, [copyOf(taken, to, location, { delayMs, ...due })]));
+    const copied = { ...payload, group: groupKey, tag: { id: newId() } };
+    const entry = copyOf(copied, to, location, { delayMs, dueAt: dueOf(to, delayMs, location) });
+    throwFirst(await to.api.sendMany(to, [entry]));
   }
 
   /** Removes the body of a message that has ended. What is left behind ends by the rule of the store. */

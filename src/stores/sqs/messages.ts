@@ -56,7 +56,7 @@ export interface Taken {
 /** A copy on its way, compared with the message that it replaces. */
 export interface CopyChanges {
   readonly delayMs?: number;
-  readonly dueAt?: number;
+  readonly dueAt?: number | undefined;
   /** Deliveries that count so far. */
   readonly attempts?: number;
   /** Instead of the group that it has. */
@@ -101,7 +101,7 @@ export function readableBody(body: string): WireMessage {
 /** What goes to SQS for a message. @throws ConfigError for a FIFO queue without a group, SerializationError */
 export function entryOf(outgoing: Outgoing, queue: SqsQueue, location: SqsLocation): SqsEntry {
   const { message, delayMs = 0 } = outgoing;
-  const dueAt = delayMs > (queue.isFifo ? 0 : location.hopMs) ? Date.now() + delayMs : undefined;
+  const dueAt = dueOf(queue, delayMs, location);
   return {
     MessageBody: encodeBody(message, outgoing.queue, location),
     ...delayOf(queue, delayMs, location),
@@ -110,8 +110,11 @@ export function entryOf(outgoing: Outgoing, queue: SqsQueue, location: SqsLocati
   };
 }
 
+/** What a copy has of a message. */
+export type Copied = Pick<Taken, 'body' | 'attributes' | 'group'> & { readonly tag: Pick<SqsTag, 'id'> };
+
 /** The same message once more, to the queue where it lies or another. */
-export function copyOf(taken: Taken, to: SqsQueue, location: SqsLocation, changes: CopyChanges = {}): SqsEntry {
+export function copyOf(taken: Copied, to: SqsQueue, location: SqsLocation, changes: CopyChanges = {}): SqsEntry {
   const { delayMs = 0, dueAt, attempts } = changes;
   const own = new Set<string>(Object.values(attributeNames));
   const others = Object.entries(taken.attributes).filter(([name]) => !own.has(name));
@@ -189,6 +192,11 @@ export function secondsOf(ms: number): number {
 function hidings({ isFifo }: SqsQueue, dueAt: number | undefined, firstAt: number): number {
   if (!isFifo || dueAt === undefined || !(firstAt < dueAt)) return 0;
   return Math.ceil((dueAt - firstAt) / CEILING_MS);
+}
+
+/** When a message is due that SQS cannot hold back for so long: it has to say so itself. Epoch milliseconds. */
+export function dueOf({ isFifo }: SqsQueue, delayMs: number, { hopMs }: SqsLocation): number | undefined {
+  return delayMs > (isFifo ? 0 : hopMs) ? Date.now() + delayMs : undefined;
 }
 
 function delayOf(queue: SqsQueue, delayMs: number, { hopMs }: SqsLocation): Pick<SqsEntry, 'DelaySeconds'> {

@@ -2,7 +2,7 @@ import type { ItemFailure } from '../../contracts/common.ts';
 import { byGroup } from '../../util/by-group.ts';
 import { leaseLost, type SqsQueue } from './api.ts';
 import type { SqsEntry } from './batches.ts';
-import { attributeNames, CEILING_MS, copyOf, number, secondsOf, type Taken, text } from './messages.ts';
+import { attributeNames, CEILING_MS, copyOf, dueOf, number, secondsOf, type Taken, text } from './messages.ts';
 import type { SqsQueues } from './queues.ts';
 
 /** A message in our hands. */
@@ -34,15 +34,13 @@ export class SqsSettling {
 
   release(held: readonly Held[], delayMs: number): Promise<ItemFailure[]> {
     const { location } = this.#queues;
-    const dueAt = delayMs > location.hopMs ? Date.now() + delayMs : undefined;
-    const back = { delayMs, ...(dueAt !== undefined && { dueAt }) };
-    return byGroup(held, queueOf, (queue, some) =>
-      queue.isFifo
-        ? this.hide(queue, some, () => delayMs)
-        : this.#replace(queue, queue, some, ({ taken }) =>
-            copyOf(taken, queue, location, { ...back, attempts: taken.attempt - 1 }),
-          ),
-    );
+    return byGroup(held, queueOf, (queue, some) => {
+      if (queue.isFifo) return this.hide(queue, some, () => delayMs);
+      const back = { delayMs, dueAt: dueOf(queue, delayMs, location) };
+      return this.#replace(queue, queue, some, ({ taken }) =>
+        copyOf(taken, queue, location, { ...back, attempts: taken.attempt - 1 }),
+      );
+    });
   }
 
   /** Parks messages until they are due; `dueAt` has a time for each. */
