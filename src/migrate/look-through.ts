@@ -12,7 +12,7 @@ const MAX_ITEMS = 1000;
 const EMPTY_TIMES = 3;
 const WAIT_MS = 1000;
 
-/** Counts may be so late: of SQS up to a minute. */
+/** Counts of a store that counts late may be so late: those of SQS up to a minute. */
 const LATE_MS = 60_000;
 
 /** What the look through a queue is made with. */
@@ -59,7 +59,7 @@ export async function lookThrough(
 
 /** What a worker has cannot be seen. It may be a look that was killed, whose messages come back. */
 async function waitForWorkers(queue: string, { to, leaseMs, signal, onNote }: LookOptions): Promise<void> {
-  const until = performance.now() + leaseMs + LATE_MS;
+  const until = performance.now() + leaseMs + (to.features.approximate ? LATE_MS : 0);
   const count = async () => (await to.countMany([queue]))[0]?.inFlight ?? 0;
   let inFlight = await count();
   if (inFlight > 0) onNote(`waits for ${inFlight} messages of queue ${queue} of ${to.url}, which somebody has`);
