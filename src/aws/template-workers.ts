@@ -19,6 +19,10 @@ export interface WorkerFleet {
   readonly min: number;
   readonly max: number;
   readonly tracking: TrackingConfig;
+  /** The queues as their metrics call them. */
+  readonly metered: readonly string[];
+  /** Without a monitor: by metrics that SQS and Container Insights publish. */
+  readonly math: boolean;
   readonly names: MetricNames;
   /** Whether workers are to measure how long tasks take: the policy looks at seconds, and nobody has said them. */
   readonly measured: boolean;
@@ -36,8 +40,8 @@ export interface WorkerParts {
   readonly settings: { readonly workerCpu: number; readonly workerMemory: number; readonly stopTimeout: number };
 }
 
-/** What the service is called: CloudFormation chooses, so that it can replace it. */
-const SERVICE = placeholder('WorkerService.Name');
+/** What cluster and service are called: CloudFormation chooses the service's name, so that it can replace it. */
+export const fleetPlace = { cluster: CLUSTER, service: placeholder('WorkerService.Name') };
 
 /** What an operator may change without another template. */
 export function workerParameters({ min, max }: WorkerFleet): Parameters {
@@ -52,12 +56,9 @@ export const workerConditions: Readonly<Record<string, Json>> = {
   FromZero: { 'Fn::Equals': [ref('MinTasks'), '0'] },
 };
 
-/** The service of workers, the monitor of its backlog, and what has AWS scale it. */
+/** The service of workers, the monitor of its backlog where one is needed, and what has AWS scale it. */
 export function workerResources(parts: WorkerParts): Resources {
   const { fleet, place, environment, appPath, settings } = parts;
-  const { namespace } = fleet.names;
-  // A monitor that is not told looks what workers have measured, whether there is something or not.
-  const readsRuntimes = fleet.serviceTime === undefined;
   return {
     WorkerRole: role('ecs-tasks.amazonaws.com', workerPolicy(place)),
     WorkerTaskDefinition: taskDefinition({
@@ -71,6 +72,16 @@ export function workerResources(parts: WorkerParts): Resources {
     }),
     // No count: with one, each update of the stack would undo what the policy has done.
     WorkerService: service('WorkerTaskDefinition', { DeploymentCircuitBreaker: { Enable: true, Rollback: true } }),
+    ...(!fleet.math && monitorResources(parts)),
+    ...scaling(fleet),
+  };
+}
+
+function monitorResources({ fleet, place, environment, appPath }: WorkerParts): Resources {
+  const { namespace } = fleet.names;
+  // A monitor that is not told looks what workers have measured, whether there is something or not.
+  const readsRuntimes = fleet.serviceTime === undefined;
+  return {
     MonitorRole: role('ecs-tasks.amazonaws.com', monitorPolicy(place, { namespace, readsRuntimes })),
     MonitorTaskDefinition: taskDefinition({
       what: 'monitor',
@@ -83,7 +94,6 @@ export function workerResources(parts: WorkerParts): Resources {
     }),
     // The old one ends before the new one begins: two would publish everything twice.
     MonitorService: service('MonitorTaskDefinition', { MaximumPercent: 100, MinimumHealthyPercent: 0 }, 1),
-    ...scaling(fleet),
   };
 }
 
@@ -134,8 +144,8 @@ function scaling(fleet: WorkerFleet): Resources {
 }
 
 /** As for a service that may have no task: whether it may is for the parameter to say. */
-function requestsOf({ queues, min, max, tracking, names }: WorkerFleet): PolicyRequests {
-  const asked = { cluster: CLUSTER, service: SERVICE, max, tracking, queues, names, math: false };
+function requestsOf({ metered, min, max, tracking, names, math }: WorkerFleet): PolicyRequests {
+  const asked = { ...fleetPlace, max, tracking, queues: metered, names, math };
   // For its checks.
   policyRequests({ ...asked, min });
   return policyRequests({ ...asked, min: 0 });

@@ -85,7 +85,12 @@ export function awsTemplate(
     AWSTemplateFormatVersion: '2010-09-09',
     // CloudFormation takes 1,024 bytes.
     Description: `On ECS: ${about.join('; ')}; table ${table}`.slice(0, 1000),
-    Parameters: { ...parameters, ...(jobs && jobParameters), ...(fleet && workerParameters(fleet)) },
+    Parameters: {
+      ...parameters,
+      ...(fleet?.math && meteredCluster),
+      ...(jobs && jobParameters),
+      ...(fleet && workerParameters(fleet)),
+    },
     Conditions: {
       ...(jobs && { HasAlarmTopic: { 'Fn::Not': [{ 'Fn::Equals': [ref('AlarmTopic'), ''] }] } }),
       ...(fleet && workerConditions),
@@ -156,6 +161,10 @@ const parameters: Parameters = {
   Cluster: { Type: 'String', Description: 'Name of the ECS cluster' },
   Subnets: { Type: 'List<AWS::EC2::Subnet::Id>', Description: 'Where containers run' },
   SecurityGroups: { Type: 'List<AWS::EC2::SecurityGroup::Id>', Description: 'What containers may reach' },
+};
+
+const meteredCluster: Parameters = {
+  Cluster: { Type: 'String', Description: 'Name of the ECS cluster, whose Container Insights must be on' },
 };
 
 const jobParameters: Parameters = {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { checkedNames, type MetricNames, readDimension } from '../aws/metric-names.ts';
+import { mathTrackingConfig, type TrackingConfig, type TrackingOptions, trackingConfig } from '../aws/policy.ts';
 import { ConfigError } from '../errors.ts';
 import { amount, duration, list, wholeNumber } from './values.ts';
 
@@ -85,6 +86,28 @@ export function aimOf({ target, latency, serviceTime, concurrency = 1 }: AimOpti
   if (serviceTime === undefined) return { metric: 'seconds', target: latency };
   if (serviceTime === 0) throw new ConfigError('option --service-time: expected a time above 0');
   return { metric: 'perTask', target: (latency * concurrency) / serviceTime };
+}
+
+/** Adds what makes a monitor unnecessary. */
+export function addMathOption(command: Command): Command {
+  return command.option('--math', 'without a monitor: metrics of SQS over those of Container Insights');
+}
+
+/**
+ * The configuration of target tracking for an aim. `math`: the service whose tasks CloudWatch is to divide by, in place of a
+ * monitor's metric; then `queues` are as SQS calls them.
+ * @throws ConfigError where metrics of AWS cannot say it
+ */
+export function trackingOf(
+  { metric, target }: Aim,
+  options: Omit<TrackingOptions, keyof Aim>,
+  math: { readonly cluster: string; readonly service: string } | undefined,
+): TrackingConfig {
+  if (!math) return trackingConfig({ ...options, metric, target });
+  if (metric === 'seconds')
+    throw new ConfigError('--math knows no seconds: say --service-time beside --latency, or --target');
+  if (!math.cluster || !math.service) throw new ConfigError('--math needs --cluster and --service');
+  return mathTrackingConfig(math, { ...options, target });
 }
 
 /** Adds where the service is on ECS, and where AWS is. */

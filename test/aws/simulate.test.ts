@@ -37,7 +37,7 @@ describe('lovage autoscale simulate', () => {
     const line = [
       '--arrivals',
       arrivals,
-      '--tracking',
+      '--policy',
       tracking,
       '--prices',
       prices,

@@ -102,6 +102,7 @@ describe('the workers of the template', () => {
     ],
     ['seconds', { args: ['--latency', '2m', '--min', '1'] }],
     ['workers only', { args: ['--no-jobs', '--concurrency', '4'] }],
+    ['metric math', { args: ['--math'], options: { queueNamePrefix: 'shop-' } }],
     ['long jobs only', { args: ['--no-workers'] }],
   ])('are what AWS knows of its resources: %s', async (_, given) => {
     const { templateOf } = start();
@@ -118,7 +119,7 @@ describe('the workers of the template', () => {
     // Metrics have no ARN.
     const wide = statements.filter(({ Resource }) => Resource === '*');
     expect(wide.map(({ Condition }) => Condition)).toEqual(
-      'WorkerService' in Resources ? [{ StringEquals: { 'cloudwatch:namespace': 'Lovage' } }] : [],
+      'MonitorService' in Resources ? [{ StringEquals: { 'cloudwatch:namespace': 'Lovage' } }] : [],
     );
   });
 
@@ -130,6 +131,7 @@ describe('the workers of the template', () => {
     ],
     ['seconds', ['--latency', '3m', '--max', '7', '--scale-in-cooldown', '300']],
     ['a known service time', ['--latency', '3m', '--max', '7', '--service-time', '1500ms', '--concurrency', '2']],
+    ['metric math', ['--math', '--target', '9', '--max', '4']],
   ])('are scaled as `lovage autoscale policy` says: %s', async (_, args) => {
     const { place, file, templateOf } = start();
     const template = await templateOf({ args });
@@ -152,6 +154,22 @@ describe('the workers of the template', () => {
     expect(propertiesOf(template, 'BacklogPolicy')).toEqual(of(tracking));
     expect(propertiesOf(template, 'FromZeroPolicy')).toEqual(of(fromZero));
     expect(propertiesOf(template, 'FromZeroAlarm')).toEqual({ ...alarm, AlarmActions: [{ Ref: 'FromZeroPolicy' }] });
+  });
+
+  test('need no monitor with --math: CloudWatch divides by the tasks of the service that the stack makes', async () => {
+    const template = await start().templateOf({
+      options: { queueNamePrefix: 'shop-', prioritySteps: [0, 5] },
+      args: ['--math', '--queue', 'mail', '--no-jobs'],
+    });
+    expect(Object.keys(template.Resources).filter((name) => name.startsWith('Monitor'))).toEqual([]);
+    const text = JSON.stringify(propertiesOf(template, 'BacklogPolicy'));
+    expect([...text.matchAll(/"QueueName","Value":"([^"]*)"/g)].map(([, name]) => name)).toEqual([
+      'shop-mail',
+      'shop-mail-p5',
+    ]);
+    expect(text).toContain('"ClusterName","Value":"work"},{"Name":"ServiceName","Value":"mailer"');
+    expect(template.Parameters.Cluster?.Description).toMatch(/Container Insights must be on/);
+    expect(commandOf(template, 'WorkerTaskDefinition')).not.toContain('--report-runtimes');
   });
 
   test('may begin at more than zero, and then have no alarm; the parameter says so', async () => {
@@ -226,6 +244,8 @@ describe('the workers of the template', () => {
     ['CPU that it does not have', { args: ['--worker-cpu', '300'] }, /CPU units that Fargate has: 256, 512/],
     ['fewer at most than at least', { args: ['--min', '5', '--max', '2'] }, /not below min/],
     ['two aims', { args: ['--target', '5', '--latency', '2m'] }, /and not both/],
+    ['metric math of seconds', { args: ['--math', '--latency', '2m'] }, /--math knows no seconds/],
+    ['more queues than metric math takes', { args: ['--math', '--queue', 'a,b,c,d,e,f,g,h'] }, /at most 7 queues/],
     ['names that CloudWatch refuses', { args: ['--namespace', 'AWS/x'] }, /AWS\/ is for metrics of AWS/],
     ['nothing in it', { args: ['--no-jobs', '--no-workers'] }, /is empty/],
     [

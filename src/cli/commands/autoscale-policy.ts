@@ -2,15 +2,10 @@ import { Command } from 'commander';
 import { applyPolicy } from '../../aws/apply-policy.ts';
 import { type MetricNames, tellsQueues } from '../../aws/metric-names.ts';
 import { metricQueues } from '../../aws/metric-queues.ts';
-import {
-  mathTrackingConfig,
-  policyRequests,
-  readTrackingConfig,
-  type TrackingConfig,
-  trackingConfig,
-} from '../../aws/policy.ts';
+import { policyRequests, readTrackingConfig, type TrackingConfig } from '../../aws/policy.ts';
 import { ConfigError } from '../../errors.ts';
 import {
+  addMathOption,
   addMetricOptions,
   addServiceOptions,
   addTargetOptions,
@@ -19,6 +14,7 @@ import {
   metricNames,
   readOptionFile,
   type TargetOptions,
+  trackingOf,
 } from '../autoscale-options.ts';
 import { chooseQueues } from '../queue-choice.ts';
 import { run, status } from '../run.ts';
@@ -42,13 +38,13 @@ export function policyCommand(): Command {
     'print what has AWS scale an ECS service by its backlog, or ask AWS for it (--apply); with --min 0 also what starts the first task',
   );
   addTargetOptions(addServiceOptions(command));
-  return addMetricOptions(command)
+  addMetricOptions(command)
     .option('--name <name>', 'name of the policy (default: the service, and -backlog)')
     .option(
       '--tracking <file>',
       'JSON of target tracking, as `aws application-autoscaling put-scaling-policy` takes it',
-    )
-    .option('--math', 'without a monitor: metrics of SQS over those of Container Insights')
+    );
+  return addMathOption(command)
     .option('--tracking-only', 'print only the JSON of target tracking')
     .option('--apply', 'ask AWS for it')
     .action(run<[Options]>(policy));
@@ -59,7 +55,9 @@ async function policy(session: Session, options: Options): Promise<number> {
   const names = metricNames(options);
   const own = options.queue ?? (await queuesOf(session, options, names));
   const queues = math ? metricQueues((await session.app()).config, own) : own;
-  const tracking = trackingOf(options, names, queues);
+  const { scaleOutCooldown, scaleInCooldown } = options;
+  const asked = { scaleOutCooldown, scaleInCooldown, queues, names };
+  const tracking = readTracking(options) ?? trackingOf(aimOf(options), asked, math ? { cluster, service } : undefined);
   if (options.trackingOnly) {
     process.stdout.write(`${configText(tracking)}\n`);
     return status.ok;
@@ -96,19 +94,12 @@ async function policy(session: Session, options: Options): Promise<number> {
   return status.ok;
 }
 
-function trackingOf(options: Options, names: MetricNames, queues: readonly string[]): TrackingConfig {
-  const { tracking: config, math, cluster = '', service = '', scaleOutCooldown, scaleInCooldown } = options;
-  if (config !== undefined) {
-    if (options.target !== undefined || options.latency !== undefined)
-      throw new ConfigError('--tracking has the target already: leave out --target and --latency');
-    return readTrackingConfig(readOptionFile(config, '--tracking'), config);
-  }
-  const { metric, target } = aimOf(options);
-  if (!math) return trackingConfig({ target, scaleOutCooldown, scaleInCooldown, queues, names, metric });
-  if (metric === 'seconds')
-    throw new ConfigError('--math knows no seconds: say --service-time beside --latency, or --target');
-  if (!cluster || !service) throw new ConfigError('--math needs --cluster and --service');
-  return mathTrackingConfig({ cluster, service }, { target, scaleOutCooldown, scaleInCooldown, queues });
+/** The configuration that a file has; `undefined` where none is named. */
+function readTracking({ tracking: config, target, latency }: Options): TrackingConfig | undefined {
+  if (config === undefined) return undefined;
+  if (target !== undefined || latency !== undefined)
+    throw new ConfigError('--tracking has the target already: leave out --target and --latency');
+  return readTrackingConfig(readOptionFile(config, '--tracking'), config);
 }
 
 /** Where neither metric nor dimensions depend on a queue, none need be known. */

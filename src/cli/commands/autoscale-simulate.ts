@@ -56,7 +56,7 @@ export function simulateCommand(): Command {
     .option('--backlog <n>', 'messages that wait at the start', wholeNumber(0), 0)
     .option('--even', 'at even intervals in place of random ones');
   addTargetOptions(command)
-    .option('--tracking <file>', 'the JSON of target tracking, in place of target and cooldowns')
+    .option('--policy, --tracking <file>', 'the JSON of target tracking, in place of target and cooldowns')
     .addOption(
       new Option('--spread <spread>', 'how runs differ in time')
         .choices(['fixed', 'exponential'])

@@ -1,17 +1,19 @@
 import { Command, Option } from 'commander';
 import { stringify } from 'yaml';
 import type { Config } from '../../app/config.ts';
-import { trackingConfig } from '../../aws/policy.ts';
+import { metricQueues } from '../../aws/metric-queues.ts';
 import { awsTemplate, type TemplateOptions } from '../../aws/template.ts';
-import type { WorkerFleet } from '../../aws/template-workers.ts';
+import { fleetPlace, type WorkerFleet } from '../../aws/template-workers.ts';
 import { ConfigError } from '../../errors.ts';
 import {
+  addMathOption,
   addMetricOptions,
   addTargetOptions,
   aimOf,
   type MetricOptions,
   metricNames,
   type TargetOptions,
+  trackingOf,
 } from '../autoscale-options.ts';
 import { chooseQueues } from '../queue-choice.ts';
 import { run, status } from '../run.ts';
@@ -24,6 +26,7 @@ interface Options extends TemplateOptions, TargetOptions, MetricOptions {
   readonly jobs: boolean;
   readonly workers: boolean;
   readonly queue?: readonly string[];
+  readonly math?: boolean;
 }
 
 /** Without --max and --target. */
@@ -51,7 +54,7 @@ function awsCommand(): Command {
     .option('--function-timeout <seconds>', 'how long the dispatcher may take for a batch (60)', wholeNumber(10, 900))
     .option('--max-concurrency <n>', 'batches at once (2)', wholeNumber(2, 1000))
     .option('--queue <queues>', "queues of the workers, with commas; without it the app's", list);
-  return addMetricOptions(addTargetOptions(command)).action(run<[Options]>(deployAws));
+  return addMathOption(addMetricOptions(addTargetOptions(command))).action(run<[Options]>(deployAws));
 }
 
 async function deployAws(session: Session, { template, format, jobs, workers, ...options }: Options): Promise<number> {
@@ -74,21 +77,26 @@ async function deployAws(session: Session, { template, format, jobs, workers, ..
   return status.ok;
 }
 
-type FleetOptions = TargetOptions & MetricOptions & Pick<Options, 'queue'>;
+type FleetOptions = TargetOptions & MetricOptions & Pick<Options, 'queue' | 'math'>;
 
 function fleetOf(config: Config, options: FleetOptions): WorkerFleet {
   const { latency, serviceTime, concurrency, min, max = usual.max, scaleOutCooldown, scaleInCooldown } = options;
+  const { math = false } = options;
   const names = metricNames(options);
   const queues = options.queue ?? chooseQueues(config, undefined, [config.taskEcsQueue]);
   const asked = options.target ?? (latency === undefined ? usual.target : undefined);
-  const { metric, target } = aimOf({ target: asked, latency, serviceTime, concurrency });
+  const aim = aimOf({ target: asked, latency, serviceTime, concurrency });
+  const metered = math ? metricQueues(config, queues) : queues;
+  const tracking = { scaleOutCooldown, scaleInCooldown, queues: metered, names };
   return {
     queues,
     min,
     max,
-    tracking: trackingConfig({ target, scaleOutCooldown, scaleInCooldown, queues, names, metric }),
+    tracking: trackingOf(aim, tracking, math ? fleetPlace : undefined),
+    metered,
+    math,
     names,
-    measured: metric === 'seconds',
+    measured: aim.metric === 'seconds',
     serviceTime,
     concurrency,
   };
