@@ -1,7 +1,7 @@
 import type { Permission } from '../contracts/setup.ts';
 import { ConfigError } from '../errors.ts';
+import { partitionOf } from '../stores/aws/partition.ts';
 import { isDeadName } from '../stores/sqs/names.ts';
-import { partitionOf } from '../stores/sqs/provision.ts';
 import { lastPart } from './ecs-target.ts';
 import { defaultNames } from './metric-names.ts';
 import { roleActions } from './role-actions.ts';

@@ -17,6 +17,24 @@ test('1,000 short tasks take at most 330 requests, from sending to acknowledging
   expect(shop.proxy.total).toBeLessThanOrEqual(330);
 });
 
+test('nothing is created or listed at run time, and queues that are named with their URLs are not even looked for', async () => {
+  await using shop = await SqsShop.open();
+  const { queueUrl } = shop.server.server.createQueue('celery');
+  const used = ['DeleteMessageBatch', 'ReceiveMessage', 'SendMessageBatch'];
+  for (const [transport, actions] of [
+    [{ createMissing: false }, ['GetQueueUrl', ...used]],
+    [{ createMissing: false, predefinedQueues: { celery: { url: queueUrl } } }, used],
+  ] as const) {
+    shop.proxy.reset();
+    const app = shop.app(transport);
+    const worker = await shop.worker(app);
+    await (await app.sendTask('tasks.note', ['a'])).get({ timeout: 10 });
+    await until(() => shop.lying('celery').length === 0);
+    await worker.stop();
+    expect([...shop.proxy.counts.keys()].toSorted()).toEqual(actions.toSorted());
+  }
+});
+
 test('one task takes three requests', async () => {
   await using shop = await SqsShop.open();
   const app = shop.app({ visibilityTimeout: 120 });

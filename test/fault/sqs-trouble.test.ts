@@ -34,6 +34,39 @@ test('what SQS refuses of a batch is told for each message, and the others are s
   expect(shop.notes.toSorted()).toEqual(['a', 'c']);
 });
 
+test('a queue that takes less in a request than SQS allows is given less, once it has said so', async () => {
+  await using shop = await SqsShop.open();
+  const app = shop.app();
+  const tooLong = {
+    error: 'AWS.SimpleQueueService.BatchRequestTooLong',
+    message: 'Batch requests cannot be longer than 4000 bytes. You have sent 11000 bytes.',
+  };
+  shop.proxy.fail('SendMessageBatch', tooLong, { times: 1 });
+  const send = (from: number) =>
+    app.sendMany(
+      'tasks.note',
+      numbered(10).map((n) => [n + from]),
+    );
+  await send(0);
+  expect(shop.lying('celery')).toHaveLength(10);
+  const before = shop.proxy.count('SendMessageBatch');
+  await send(10);
+  const sizes = shop.proxy.sent
+    .filter(({ action }) => action === 'SendMessageBatch')
+    .slice(before)
+    .map(({ body }) =>
+      JSON.parse(body).Entries.reduce((sum: number, one: object) => sum + JSON.stringify(one).length, 0),
+    );
+  expect(sizes.length).toBeGreaterThan(1);
+  expect(Math.max(...sizes)).toBeLessThan(4500);
+  expect(shop.lying('celery')).toHaveLength(20);
+  shop.proxy.fail('SendMessageBatch', tooLong);
+  await expect(app.sendTask('tasks.note', ['x'])).rejects.toMatchObject({
+    code: 'MESSAGE_TOO_LARGE',
+    message: expect.stringMatching(/queue 'celery' is larger than the queue takes .*Raise MaximumMessageSize/),
+  });
+});
+
 test('of 5 % failing requests and lost answers, and 1 % failing entries, no task is lost', async () => {
   await using shop = await SqsShop.open();
   const app = shop.app({}, { taskPublishRetryPolicy: { max_retries: 20 } });
@@ -87,7 +120,8 @@ test('a queue that does not exist is told of, and the worker serves the others',
   await shop.worker(app, { queues: ['missing', 'celery'] });
   await shop.noted(1);
   const { text } = await shop.says("'missing'");
-  expect(text).toMatch(/does not exist: run `lovage setup`, or set createMissing/);
+  // Also where it is looked for: it may be in another region.
+  expect(text).toMatch(/in us-east-1 does not exist: run `lovage setup`, or set createMissing/);
   await maker.sendTask('tasks.note', ['b']);
   await shop.noted(2);
 });

@@ -4,6 +4,8 @@ import { ConfigError, LovageError, StoreAccessError, StoreError, StoreMissingErr
 export interface AwsCall {
   /** The URL of the store, masked. */
   readonly url: string;
+  /** Where it was asked: what is missing may be in another one. */
+  readonly region?: string;
   /** As policies name it, such as `sqs:SendMessage`. */
   readonly action?: string;
   /** For people, such as `queue 'celery'`. */
@@ -179,7 +181,7 @@ function elsewhere(call: AwsCall, cause: Raised): LovageError {
 
 function missing(call: AwsCall, cause: Raised): LovageError {
   return new StoreMissingError(
-    `${place(call)} does not exist${call.whenMissing === undefined ? '' : `: ${call.whenMissing}`}`,
+    `${place(call)}${call.region === undefined ? '' : ` in ${call.region}`} does not exist${call.whenMissing === undefined ? '' : `: ${call.whenMissing}`}`,
     { cause },
   );
 }

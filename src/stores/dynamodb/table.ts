@@ -5,6 +5,7 @@ import { loadPeer } from '../../util/load-peer.ts';
 import { awsClientConfig, openAwsClient } from '../aws/client.ts';
 import { type ServiceClock, serviceClock } from '../aws/clock.ts';
 import { awsError, awsErrorName } from '../aws/errors.ts';
+import { partitionOf } from '../aws/partition.ts';
 import type { DynamodbLocation } from './url.ts';
 
 // Not as imports: the types, too, are there only where the package is installed.
@@ -174,6 +175,7 @@ export class DynamodbTable {
     } catch (error) {
       throw awsError(error, {
         url,
+        region: this.#region,
         action: `dynamodb:${action}`,
         on: `table '${table}'`,
         arn: tableArn(this.#region, table),
@@ -210,8 +212,7 @@ export function loadDynamodb(): Promise<Sdk> {
 
 /** As a policy names the table, of whichever account unless one is given. */
 export function tableArn(region: string, table: string, account = '*'): string {
-  const partition = region.startsWith('cn-') ? 'aws-cn' : region.startsWith('us-gov-') ? 'aws-us-gov' : 'aws';
-  return `arn:${partition}:dynamodb:${region}:${account}:table/${table}`;
+  return `arn:${partitionOf(region)}:dynamodb:${region}:${account}:table/${table}`;
 }
 
 /** A number, as items have them. */

@@ -4,6 +4,7 @@ import { loadPeer } from '../../util/load-peer.ts';
 import { awsClientConfig, openAwsClient } from '../aws/client.ts';
 import { type ServiceClock, serviceClock } from '../aws/clock.ts';
 import { awsError, awsErrorName } from '../aws/errors.ts';
+import { partitionOf } from '../aws/partition.ts';
 import type { S3Location } from './url.ts';
 
 type Sdk = typeof import('@aws-sdk/client-s3');
@@ -167,8 +168,7 @@ export async function openS3(location: S3Location): Promise<{ sdk: Sdk; client: 
 
 /** As policies name objects of a bucket, or the bucket itself. */
 export function bucketArn(bucket: string, key?: string, region = ''): string {
-  const partition = region.startsWith('cn-') ? 'aws-cn' : region.startsWith('us-gov-') ? 'aws-us-gov' : 'aws';
-  return `arn:${partition}:s3:::${bucket}${key === undefined ? '' : `/${key}`}`;
+  return `arn:${partitionOf(region)}:s3:::${bucket}${key === undefined ? '' : `/${key}`}`;
 }
 
 /** No such object; a bucket that is not there is an error. */

@@ -3,8 +3,9 @@ import { LeaseLostError, LovageError, MessageTooLargeError, StoreError } from '.
 import { inParallel } from '../../util/in-parallel.ts';
 import { loadPeer } from '../../util/load-peer.ts';
 import { awsClientConfig, openAwsClient } from '../aws/client.ts';
-import { awsError, isThrottling } from '../aws/errors.ts';
+import { awsError, awsErrorName, isThrottling } from '../aws/errors.ts';
 import type { AwsAddress } from '../aws/options.ts';
+import { partitionOf } from '../aws/partition.ts';
 import { byCount, bySize, MAX_ENTRIES, numbered, type SqsEntry } from './batches.ts';
 
 // Not as an import: the types, too, are there only where the package is installed.
@@ -13,6 +14,7 @@ type Client = import('@aws-sdk/client-sqs').SQSClient;
 /** A message as SQS hands it out. */
 export type SqsMessage = import('@aws-sdk/client-sqs').Message;
 type BatchError = import('@aws-sdk/client-sqs').BatchResultErrorEntry;
+type BatchAnswer = { readonly Failed?: readonly BatchError[] | undefined };
 /** An attribute of a message. */
 export type SqsAttribute = import('@aws-sdk/client-sqs').MessageAttributeValue;
 
@@ -60,6 +62,8 @@ export class SqsApi {
   readonly #sdk: Sdk;
   readonly #client: Client;
   readonly #url: string;
+  /** Bytes of a request to queues, by their URLs, that take less than SQS allows. */
+  readonly #limits = new Map<string, number>();
 
   /** @internal Use {@link openSqs}. */
   constructor(sdk: Sdk, client: Client, url: string, region: string) {
@@ -177,11 +181,33 @@ export class SqsApi {
 
   /** Sends messages. The bytes of each are known to fit. */
   sendMany(queue: SqsQueue, entries: readonly SqsEntry[]): Promise<ItemFailure[]> {
-    return this.#inBatches(queue, 'SendMessage', bySize(entries), (batch) =>
-      this.#client.send(
-        new this.#sdk.SendMessageBatchCommand({ QueueUrl: queue.url, Entries: numbered(batch, (entry) => entry) }),
-      ),
-    );
+    const batches = bySize(entries, this.#limits.get(queue.url));
+    return this.#inBatches(queue, 'SendMessage', batches, (batch) => this.#sendBatch(queue, batch));
+  }
+
+  /** A queue with a limit of its own may take less in one request than SQS does: it says so, and then is given less. */
+  async #sendBatch(queue: SqsQueue, batch: readonly SqsEntry[]): Promise<BatchAnswer> {
+    const Entries = numbered(batch, (entry) => entry);
+    try {
+      return await this.#client.send(new this.#sdk.SendMessageBatchCommand({ QueueUrl: queue.url, Entries }));
+    } catch (error) {
+      if (awsErrorName(error) !== 'BatchRequestTooLong') throw error;
+      const { message } = error as Error;
+      const limit = Number(/longer than (\d+)/.exec(message)?.[1]);
+      if (limit > 0) this.#limits.set(queue.url, limit);
+      const failed = (some: readonly SqsEntry[], Code: string, Message: string, SenderFault: boolean) =>
+        some.map((_, i) => ({ Id: String(i), Code, Message, SenderFault }));
+      if (batch.length === 1) return { Failed: failed(batch, 'MessageTooLong', message, true) };
+      const middle = batch.length >> 1;
+      const rest = batch.slice(middle);
+      const first = await this.#sendBatch(queue, batch.slice(0, middle));
+      const second = await this.#sendBatch(queue, rest).catch((cause: Error) => ({
+        // What was sent before is sent: only these are to be sent again.
+        Failed: failed(rest, awsErrorName(cause), cause.message, false),
+      }));
+      const behind = (second.Failed ?? []).map((entry) => ({ ...entry, Id: String(middle + Number(entry.Id)) }));
+      return { Failed: [...(first.Failed ?? []), ...behind] };
+    }
   }
 
   deleteMany(queue: SqsQueue, handles: readonly string[]): Promise<ItemFailure[]> {
@@ -212,7 +238,7 @@ export class SqsApi {
     queue: SqsQueue,
     action: string,
     batches: readonly (readonly T[])[],
-    send: (batch: readonly T[]) => Promise<{ readonly Failed?: readonly BatchError[] | undefined }>,
+    send: (batch: readonly T[]) => Promise<BatchAnswer>,
   ): Promise<ItemFailure[]> {
     const failures: ItemFailure[] = [];
     const starts: number[] = [];
@@ -238,6 +264,7 @@ export class SqsApi {
   #queueFailure(error: unknown, action: string, queue: SqsQueue): Error {
     return awsError(error, {
       url: this.#url,
+      region: this.region,
       action: `sqs:${action}`,
       on: `queue '${queue.name}'`,
       arn: arnOf(queue.url, this.region),
@@ -246,15 +273,21 @@ export class SqsApi {
   }
 
   #failure(error: unknown, action: string, name: string): Error {
-    const arn = `arn:aws:sqs:${this.region}:*:${name}`;
-    return awsError(error, { url: this.#url, action: `sqs:${action}`, on: `queue '${name}'`, arn });
+    const arn = `arn:${partitionOf(this.region)}:sqs:${this.region}:*:${name}`;
+    return awsError(error, {
+      url: this.#url,
+      region: this.region,
+      action: `sqs:${action}`,
+      on: `queue '${name}'`,
+      arn,
+    });
   }
 }
 
 /** The ARN of a queue by its URL; `undefined` where that is not of the usual form. */
 export function arnOf(url: string, region: string): string | undefined {
   const [, account, name] = /\/(\d+)\/([\w.-]+)$/.exec(url) ?? [];
-  return account === undefined ? undefined : `arn:aws:sqs:${region}:${account}:${name}`;
+  return account === undefined ? undefined : `arn:${partitionOf(region)}:sqs:${region}:${account}:${name}`;
 }
 
 /** SQS asked for less than it could do of this entry. */

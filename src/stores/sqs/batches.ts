@@ -15,13 +15,13 @@ export function sizeOf({ MessageBody = '', MessageAttributes = {} }: SqsEntry): 
 }
 
 /** Entries in requests, each with as many as it takes by number and bytes. */
-export function bySize(entries: readonly SqsEntry[]): SqsEntry[][] {
+export function bySize(entries: readonly SqsEntry[], maxBytes = MAX_BYTES): SqsEntry[][] {
   const batches: SqsEntry[][] = [];
   let size = Number.POSITIVE_INFINITY;
   for (const entry of entries) {
     const bytes = sizeOf(entry);
     const last = batches.at(-1);
-    if (last && last.length < MAX_ENTRIES && size + bytes <= MAX_BYTES) {
+    if (last && last.length < MAX_ENTRIES && size + bytes <= maxBytes) {
       last.push(entry);
       size += bytes;
     } else {

@@ -1,5 +1,6 @@
 import type { Permission, Role, SetupStep, StoreNeeds, StoreSetup } from '../../contracts/setup.ts';
 import { ConfigError } from '../../errors.ts';
+import { partitionOf } from '../aws/partition.ts';
 import { openSqs, type SqsApi, type SqsQueue } from './api.ts';
 import { deadName, isFifoName, sqsName, stepName } from './names.ts';
 import { targetOf } from './queues.ts';
@@ -216,12 +217,6 @@ export function keyPermissions({ options }: SqsLocation, role: Role): Permission
     );
   }
   return ['kms:GenerateDataKey', 'kms:Decrypt'].map((action) => ({ action, resource: key }));
-}
-
-/** The part of AWS that a region belongs to, as ARNs have it. */
-export function partitionOf(region: string): string {
-  if (region.startsWith('cn-')) return 'aws-cn';
-  return region.startsWith('us-gov-') ? 'aws-us-gov' : 'aws';
 }
 
 /** JSON attributes come back with other spaces. */

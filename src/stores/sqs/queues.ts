@@ -107,7 +107,7 @@ export class SqsQueues {
       const url = await queue.api.queueUrl(inSqs, account);
       if (url) return { name: inSqs, url, isFifo: isFifoName(inSqs), api: queue.api };
       throw new StoreMissingError(
-        `queue '${inSqs}' of ${this.location.url} does not exist, though the redrive policy of queue '${name}' names it`,
+        `queue '${inSqs}' of ${this.location.url} in ${queue.api.region} does not exist, though the redrive policy of queue '${name}' names it`,
       );
     }
     const inSqs = deadName(queue.url.slice(queue.url.lastIndexOf('/') + 1));
@@ -122,7 +122,9 @@ export class SqsQueues {
     }
     if (url !== undefined) return { name, url, isFifo: isFifoName(inSqs), api };
     const shown = inSqs === name ? '' : ` (in SQS '${inSqs}')`;
-    throw new StoreMissingError(`queue '${name}'${shown} of ${masked} does not exist: ${HOW_TO_CREATE}`);
+    throw new StoreMissingError(
+      `queue '${name}'${shown} of ${masked} in ${api.region} does not exist: ${HOW_TO_CREATE}`,
+    );
   }
 
   /** A client of its own for a predefined queue with its own region or keys. */

@@ -58,7 +58,7 @@ export const sqsOptions = {
   }),
   payloadStore: option({
     kind: kinds.text,
-    doc: 'Where bodies too large for SQS go: s3://bucket/prefix. Default: they are refused.',
+    doc: 'Where bodies too large for SQS go: s3://bucket/prefix or dynamodb://@region/table. Default: they are refused.',
   }),
   payloadThreshold: option({
     kind: kinds.int(1, 1_048_576),

@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import { dynamodbBackend } from '../../../src/backends/dynamodb.ts';
+import { s3Backend } from '../../../src/backends/s3.ts';
 import { sqsBroker } from '../../../src/brokers/sqs.ts';
 
 /** What Node warns of while something runs. */
@@ -10,6 +12,22 @@ async function warningsOf(run: () => Promise<void>): Promise<string[]> {
   await new Promise((resolve) => setImmediate(resolve));
   process.off('warning', listener);
   return heard;
+}
+
+/** Runs something where AWS's SDK finds neither region nor credentials. */
+async function asNobody(run: () => Promise<void>): Promise<void> {
+  const before = { ...process.env };
+  for (const name of Object.keys(process.env)) if (name.startsWith('AWS_')) delete process.env[name];
+  process.env.AWS_CONFIG_FILE = '/dev/null';
+  process.env.AWS_SHARED_CREDENTIALS_FILE = '/dev/null';
+  // Nor asks the machine whether it is one of AWS's.
+  process.env.AWS_EC2_METADATA_DISABLED = 'true';
+  try {
+    await run();
+  } finally {
+    for (const name of Object.keys(process.env)) if (!(name in before)) delete process.env[name];
+    Object.assign(process.env, before);
+  }
 }
 
 async function startAndStop(url: string, options: Readonly<Record<string, unknown>>): Promise<void> {
@@ -29,16 +47,23 @@ test('keys in a URL are warned of, once, and never shown; those of a stand-in ar
 });
 
 test('a broker without a region says how to give one, at the start', async () => {
-  const before = { ...process.env };
-  for (const name of ['AWS_REGION', 'AWS_DEFAULT_REGION', 'AWS_PROFILE']) delete process.env[name];
-  process.env.AWS_CONFIG_FILE = '/dev/null';
-  process.env.AWS_SHARED_CREDENTIALS_FILE = '/dev/null';
-  try {
+  await asNobody(async () => {
     await expect(sqsBroker('sqs://AKIA:secret@').start()).rejects.toThrow(/expected a region.*set AWS_REGION/);
     process.env.AWS_DEFAULT_REGION = 'eu-west-1';
     await startAndStop('sqs://AKIA:secret@', {});
-  } finally {
-    for (const name of Object.keys(process.env)) if (!(name in before)) delete process.env[name];
-    Object.assign(process.env, before);
-  }
+  });
+});
+
+test.each([
+  ['sqs', () => sqsBroker('sqs://', { region: 'eu-west-1' })],
+  ['dynamodb', () => dynamodbBackend('dynamodb://@eu-west-1/celery')],
+  ['s3', () => s3Backend('s3://results', { region: 'eu-west-1' })],
+] as const)('%s:// without credentials says how to give them, at the start', async (_, make) => {
+  await asNobody(async () => {
+    const error = await make()
+      .start()
+      .catch((e) => e);
+    expect(error).toMatchObject({ code: 'STORE_ACCESS', retryable: false });
+    expect(error.message).toMatch(/no credentials were found.*role.*AWS_ACCESS_KEY_ID.*AWS_PROFILE/);
+  });
 });
