@@ -20,11 +20,12 @@ export interface Place {
 /** One statement of a policy. */
 export type Statement = Readonly<Record<string, Json>>;
 
-/** What the dispatcher may do: receive, settle, start, keep jobs. */
+/** What the dispatcher may do: receive, settle, start, keep jobs, and send what follows one that cannot be started. */
 export function dispatcherPolicy(place: Place): Statement[] {
   const { queues, dead, ecs } = roleActions.dispatcher;
   return [
     ...onJobs(place, queues, dead),
+    ...onEach(producerActions, namesOf(place)),
     ...stores(place),
     {
       ...allow(ecs, arnIn('ecs', `task-definition/${STACK}-run-one:*`)),
@@ -38,10 +39,10 @@ export function dispatcherPolicy(place: Place): Statement[] {
   ];
 }
 
-/** What the reconciler may do: give back, bury, keep jobs. */
+/** What the reconciler may do: give back, bury, keep jobs, and send what follows one that has failed. */
 export function reconcilerPolicy(place: Place): Statement[] {
   const { queues, dead } = roleActions.reconciler;
-  return [...onJobs(place, queues, dead), ...stores(place), logs()];
+  return [...onJobs(place, queues, dead), ...onEach(producerActions, namesOf(place)), ...stores(place), logs()];
 }
 
 /** What the container of a long job may do: as a worker that receives nothing. Its own work needs more. */

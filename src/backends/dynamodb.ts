@@ -3,7 +3,7 @@ import type { ItemFailure, Recipe, Service } from '../contracts/common.ts';
 import type { Diagnosis } from '../contracts/diagnosis.ts';
 import type { LimitStore } from '../contracts/limits.ts';
 import { joinsOf, limitsOf } from '../contracts/opened.ts';
-import type { StoreSetup } from '../contracts/setup.ts';
+import type { StoreNeeds, StoreSetup } from '../contracts/setup.ts';
 import { DynamodbBlobs, MAX_BLOB_BYTES } from '../stores/dynamodb/blobs.ts';
 import { diagnoseDynamodb } from '../stores/dynamodb/diagnosis.ts';
 import { DynamodbJoins } from '../stores/dynamodb/joins.ts';
@@ -88,8 +88,8 @@ class DynamodbBackend implements ResultBackend {
     return (await this.#opening.get()).watch.add(taskIds, onReady);
   }
 
-  diagnose(): Promise<Diagnosis> {
-    return diagnoseDynamodb(this.#location);
+  diagnose(needs: StoreNeeds): Promise<Diagnosis> {
+    return diagnoseDynamodb(this.#location, needs);
   }
 }
 

@@ -106,7 +106,7 @@ class SqsBroker implements Broker {
   }
 
   diagnose(needs: StoreNeeds): Promise<Diagnosis> {
-    return diagnoseSqs(this.#location, needs);
+    return diagnoseSqs(this.#location, needs, this.#payloads);
   }
 
   async declareMany(queues: readonly QueueSpec[]): Promise<void> {

@@ -16,6 +16,7 @@ export function storeNeeds(app: LovageApp, { queues, account }: GivenNeeds = {})
     resultTtlMs: config.resultExpires > 0 ? config.resultExpires * 1000 : undefined,
     timeLimitMs: longestLimit(app),
     concurrency: config.workerConcurrency,
+    countEveryMs: config.workerWatchdog > 0 ? config.workerWatchdog * 1000 : undefined,
     ...(account !== undefined && { account }),
   };
 }

@@ -1,4 +1,5 @@
 import type { ItemFailure, Service } from './common.ts';
+import type { Diagnosable } from './diagnosis.ts';
 import type { StoreSetup } from './setup.ts';
 
 /** Where a piece of data lies in a store: a bucket (or a table) and a key. Plain data, fit for a message. */
@@ -18,7 +19,7 @@ export interface Blob {
  * Where large payloads wait while a message carries their place only. One attempt, no retries. What nobody removes ends by
  * the store's own rule (a lifecycle rule of the bucket, a TTL).
  */
-export interface BlobStore extends Service {
+export interface BlobStore extends Service, Partial<Diagnosable> {
   /** The URL with secrets masked. */
   readonly url: string;
   /** Largest piece that it takes. */

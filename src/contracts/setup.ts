@@ -13,6 +13,8 @@ export interface StoreNeeds {
   readonly timeLimitMs: number | undefined;
   /** Runs at once in one worker. */
   readonly concurrency: number;
+  /** How often a worker without work counts its queues, in milliseconds; `undefined`: never. */
+  readonly countEveryMs?: number | undefined;
   /** The account that owns the store, where it was given by hand: names of resources on AWS contain it. */
   readonly account?: string;
 }

@@ -112,9 +112,12 @@ describe('a job whose ECS task ends before it', () => {
     });
     await using _ = yard.poll('jobs', yard.dispatcher({ taskDefinition: 'broken' }));
     await using _events = yard.reconcile({ maxFailedStarts: 1 });
-    const result = await yard.tasks.work.delay('never', 0);
+    const linkError = yard.tasks.fail.s().set({ queue: 'errands' });
+    const result = await yard.tasks.work.applyAsync(['never', 0], { linkError });
     const error = await result.get({ timeout: 60 }).catch((thrown) => thrown);
     expect(error.message).toMatch(/failed to start 1 times; the last time: .*exited with 127/);
+    // What follows its failure goes to whatever queue it belongs to: the reconciler has to be allowed that.
+    await until(async () => (await yard.depth('errands')) === 1);
     expect(yard.notes()).toEqual([]);
   });
 

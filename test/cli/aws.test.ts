@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { startAwsProxy } from '../support/aws-proxy.ts';
 import { type DynamodbServer, startDynamodb } from '../support/dynamodb-server.ts';
 import { type S3Server, startS3 } from '../support/s3-server.ts';
 import { type SqsServer, startSqs } from '../support/sqs-server.ts';
@@ -26,11 +28,29 @@ beforeEach(() => {
   backend = `dynamodb://test:test@localhost:${dynamodb.port}/celery${number}`;
 });
 
+/** What a worker has to do for it: renew, give up, join. */
+const busyApp = `
+import { chord, Lovage } from 'lovage';
+export const app = new Lovage('shop');
+const add = app.task('shop.add', (x: number, y: number) => x + y);
+const sum = app.task('shop.sum', (all: number[]) => all.reduce((a, b) => a + b, 0));
+app.task('shop.slow', { once: true }, () => new Promise<string>((go) => setTimeout(go, 2500, 'slow')));
+app.task('shop.chord', async () => (await chord([add.s(1, 2), add.s(3, 4)], sum.s()).delay()).id);
+`;
+
 const app = `
 import { Lovage } from 'lovage';
 export const app = new Lovage('shop', { taskQueues: ['celery', 'mail'], taskRoutes: { 'img.*': { queue: 'images' } } });
 app.task('shop.add', { queue: 'slow', timeLimit: 60 }, (x: number, y: number) => x + y);
 `;
+
+/** As `stores`, through proxies. */
+const through = (queues: { readonly port: number }, table: { readonly port: number }, more = '') => [
+  '-b',
+  `${broker.replace(`:${sqs.port}/`, `:${queues.port}/`)}${more}`,
+  '--result-backend',
+  backend.replace(`:${dynamodb.port}/`, `:${table.port}/`),
+];
 
 const stores = () => ['-b', broker, '--result-backend', backend];
 const names = () => ['celery', 'mail', 'images', 'slow'].map((queue) => `c${number}-${queue}`);
@@ -104,6 +124,23 @@ describe('lovage setup', () => {
     expect(stdout).toMatch(/"arn:aws:dynamodb:[\w-]+:123456789012:table\/payloads\d+"/);
   });
 
+  test('takes the settings of the well-known move from Redis as they are, and texts of the environment', async () => {
+    const page = readFileSync(new URL('../../docs/from-redis-to-sqs.md', import.meta.url), 'utf8');
+    const [, code = ''] = /```ts\n(.*?)```/s.exec(page) ?? [];
+    const place = new Place();
+    const setup = ['-A', place.write('app.ts', code), 'setup', '--dry-run', '-b', sqs.url, '--result-backend', backend];
+    const env = { AWS_SQS_VISIBILITY_TIMEOUT: '600', AWS_SQS_POLLING_INTERVAL: '1', AWS_SQS_WAIT_TIME_SECONDS: '15' };
+    expect((await place.run(setup)).stdout).toMatch(
+      /^queue +hoge-celery +would be created +visibility timeout 3600 s;/m,
+    );
+    expect((await place.run(setup, { ...env, AWS_SQS_QUEUE_NAME_PREFIX: 'fuga-' })).stdout).toMatch(
+      /^queue +fuga-celery +would be created +visibility timeout 600 s;/m,
+    );
+    const { status, stderr } = await place.run(setup, { AWS_SQS_VISIBILITY_TIMEOUT: 'an hour' });
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/'visibilityTimeout' .*expected a whole number from 1 to 43200, got "an hour"/);
+  });
+
   test('says that SQLite needs nothing', async () => {
     const place = new Place();
     expect(await place.run(['setup'])).toMatchObject({
@@ -166,6 +203,52 @@ describe('lovage iam', () => {
     expect((await place.run(iam)).stdout).toContain(`"arn:aws:sqs:us-east-1:000000000000:c${number}-celery"`);
   });
 
+  test('allows all that a set-up, a sender and a worker ask for, and of SQS nothing else', async () => {
+    await using queues = await startAwsProxy(sqs.port);
+    await using table = await startAwsProxy(dynamodb.port);
+    const place = new Place();
+    const file = place.write('app.ts', busyApp);
+    const lovage = (...words: string[]) => ['-A', file, ...words];
+    const watched = through(queues, table, '&visibility_timeout=2');
+    /** What was asked for since the last look. */
+    const asked = () => {
+      const own = [...queues.counts.keys()].map((action) => `sqs:${action.replace(/Batch$/, '')}`);
+      const actions = [...own, ...[...table.counts.keys()].map((action) => `dynamodb:${action}`)];
+      queues.reset();
+      table.reset();
+      return actions.toSorted();
+    };
+    const allowed = async (role: string) => {
+      const line = lovage('iam', '--role', role, '--account', '123456789012', ...stores());
+      const { Statement } = JSON.parse((await place.run(line)).stdout);
+      return [...new Set<string>(Statement.flatMap(({ Action }: { Action: string[] }) => Action))].toSorted();
+    };
+    const ofSqs = (actions: readonly string[]) => actions.filter((action) => action.startsWith('sqs:'));
+
+    for (let i = 0; i < 2; i++) await place.run(lovage('setup', ...watched));
+    expect(asked()).toEqual(await allowed('setup'));
+
+    const sender = await place.run(lovage('call', 'shop.add', '--args', '[1, 2]', ...watched));
+    expect(sender.status).toBe(0);
+    expect(asked()).toEqual(ofSqs(await allowed('producer')));
+
+    const worker = place.start(lovage('worker', ...watched));
+    await worker.says('ready.');
+    const call = (name: string) => place.run(lovage('call', name, '--wait', '--timeout', '20', ...stores()));
+    // Longer than its lease; unknown, a dead letter; and a chord.
+    expect((await call('shop.slow')).stdout).toBe('"slow"\n');
+    expect((await call('shop.gone')).status).toBe(1);
+    const { stdout } = await call('shop.chord');
+    const body = await place.run(lovage('result', JSON.parse(stdout), '--wait', '--timeout', '20', ...stores()));
+    expect(body.stdout).toBe('SUCCESS\n10\n');
+    worker.process.kill('SIGTERM');
+    expect((await worker.end()).status).toBe(0);
+    const [used, may] = [asked(), await allowed('worker')];
+    expect(ofSqs(used)).toEqual(ofSqs(may));
+    expect(used.filter((action) => !may.includes(action))).toEqual([]);
+    expect(used).toEqual(expect.arrayContaining(['dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem']));
+  }, 90_000);
+
   test('of SQLite is none', async () => {
     const place = new Place();
     expect((await place.run(['iam', '--role', 'worker'])).stdout).toContain('no permissions of AWS are needed');
@@ -198,10 +281,62 @@ describe('lovage doctor', () => {
     const verdicts = found.flatMap(({ checks }: { checks: { verdict: string }[] }) => checks.map((one) => one.verdict));
     expect(verdicts).not.toContain('problem');
     const [requests] = costs;
-    // Three requests a task, or a tenth of it in full batches; an idle worker asks every 20 seconds.
-    expect(requests).toMatchObject({ price: 'sqs.standard', idle: 131_400, units: [431_400, 3_131_400] });
-    expect(requests.dollars[1]).toBeCloseTo((2_131_400 / 1e6) * 0.4);
+    // Three requests a task, or a tenth of it in full batches; an idle worker asks every 20 seconds, and counts once a minute.
+    expect(requests).toMatchObject({ price: 'sqs.standard', idle: 175_200, units: [475_200, 3_175_200] });
+    expect(requests.dollars[1]).toBeCloseTo((2_175_200 / 1e6) * 0.4);
     expect((await place.run(['queues', ...stores()])).stdout).toMatch(/^celery +0 +0 +0 +0$/m);
+  });
+
+  test('names each permission that is missing: on a queue, on its dead letters, on the table', async () => {
+    await using queues = await startAwsProxy(sqs.port);
+    await using table = await startAwsProxy(dynamodb.port);
+    const place = new Place();
+    await place.run(['setup', ...stores()]);
+    queues.fail('SendMessageBatch', { error: 'AccessDeniedException', message: 'no' });
+    table.fail('UpdateItem', { error: 'AccessDeniedException', message: 'no' });
+    const { status, stdout } = await place.run(['doctor', ...through(queues, table)]);
+    expect(status).toBe(1);
+    const on = (what: string) =>
+      new RegExp(`^problem +${what}: permissions +access denied: (\\S+)`, 'm').exec(stdout)?.[1];
+    const queue = `queue c${number}-celery`;
+    expect([on(queue), on(`${queue}: dead letters`), on(`table celery${number}`)]).toEqual([
+      'sqs:SendMessage',
+      'sqs:SendMessage',
+      'dynamodb:UpdateItem',
+    ]);
+    table.heal();
+    queues.heal();
+    const well = (await place.run(['doctor', ...through(queues, table)])).stdout;
+    expect(well).toMatch(
+      /^ok +table celery\d+: permissions +get, get many, put, update, delete, write many: not refused/m,
+    );
+    // Nothing was sent or written to find out.
+    expect((await place.run(['queues', ...stores()])).stdout).toMatch(/^celery +0 +0 +0 +0$/m);
+  });
+
+  test('looks at the stores of large messages and of large results, too', async () => {
+    const bucket = (name: string) =>
+      `s3://test:test@${name}${number}/large?endpoint_url=${encodeURIComponent(s3.endpoint)}&region=us-east-1`;
+    const place = new Place();
+    const file = place.write(
+      'app.ts',
+      `import { Lovage } from 'lovage';
+       export const app = new Lovage('shop', {
+         brokerTransportOptions: { payloadStore: '${bucket('payloads')}' },
+         resultBackendTransportOptions: { largeResults: '${bucket('results')}' },
+       });`,
+    );
+    const line = (command: string) => place.run(['-A', file, command, ...stores()]);
+    await place.run(['setup', ...stores()]);
+    const missing = await line('doctor');
+    expect(missing.status).toBe(1);
+    for (const name of ['payloads', 'results'])
+      expect(missing.stdout).toMatch(new RegExp(`^problem +bucket ${name}\\d+ +not there`, 'm'));
+    await line('setup');
+    const { stdout, status } = await line('doctor');
+    expect(status).toBe(0);
+    for (const name of ['payloads', 'results'])
+      expect(stdout).toMatch(new RegExp(`^ok +bucket ${name}\\d+: permissions +get, list, put: not refused`, 'm'));
   });
 
   test('takes prices from a file', async () => {

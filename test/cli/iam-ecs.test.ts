@@ -52,6 +52,9 @@ function allowedBy(policy: Policy | undefined): [string, readonly string[], obje
     .sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
+/** The queues that the application knows, and the dead letters of jobs. */
+const every = ['celery', 'ecs', 'ecs-dead', 'mail', 'slow'].map((name) => at('sqs', `shop-${name}`));
+
 const ofService = (policy: Policy | undefined, service: string) =>
   allowedBy(policy).filter(([action]) => action.startsWith(`${service}:`));
 
@@ -96,15 +99,17 @@ describe('lovage iam', () => {
     expect(ofService(policy, 'iam')).toEqual([['iam:PassRole', roles.toSorted(), passed]]);
     const received = ofService(policy, 'sqs').find(([action]) => action === 'sqs:ReceiveMessage');
     expect(received).toEqual(['sqs:ReceiveMessage', [at('sqs', 'shop-ecs')]]);
+    const sent = ofService(policy, 'sqs').find(([action]) => action === 'sqs:SendMessage');
+    expect(sent).toEqual(['sqs:SendMessage', every]);
   });
 
-  test('lets a reconciler send, and neither receive nor delete', async () => {
+  test('lets a reconciler send, also what follows a job that has failed, and neither receive nor delete', async () => {
     const { policy } = await iam('reconciler');
     const queues = [at('sqs', 'shop-ecs'), at('sqs', 'shop-ecs-dead')];
     expect(ofService(policy, 'sqs')).toEqual([
       ['sqs:GetQueueAttributes', queues],
-      ['sqs:GetQueueUrl', queues],
-      ['sqs:SendMessage', queues],
+      ['sqs:GetQueueUrl', every],
+      ['sqs:SendMessage', every],
     ]);
     expect(ofService(policy, 'dynamodb').length).toBeGreaterThan(4);
   });
@@ -115,9 +120,7 @@ describe('lovage iam', () => {
       ofService(policy, 'sqs').flatMap(([name, resources]) => (name === action ? resources : []));
     expect(on('sqs:ReceiveMessage')).toEqual([]);
     expect(on('sqs:DeleteMessage')).toEqual([at('sqs', 'shop-ecs')]);
-    expect(on('sqs:SendMessage')).toEqual(
-      ['celery', 'ecs', 'ecs-dead', 'mail', 'slow'].map((name) => at('sqs', `shop-${name}`)),
-    );
+    expect(on('sqs:SendMessage')).toEqual(every);
   });
 
   test('lets a worker on ECS be spared from scale-in', async () => {

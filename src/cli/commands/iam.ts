@@ -87,8 +87,9 @@ async function permissionsOf(app: LovageApp, options: Options): Promise<Permissi
   }
   const worker = await inStores(app, 'worker', options, queues ?? [app.config.taskEcsQueue]);
   const own = awsPermissions(role, worker, known);
-  // A job may send tasks to every queue that the app knows.
-  return role === 'container' ? [...own, ...(await inStores(app, 'producer', options, undefined))] : own;
+  // A job may send tasks to every queue that the app knows. So may whoever ends one that did not run: to its errbacks, and
+  // to the body of its chord.
+  return [...own, ...(await inStores(app, 'producer', options, undefined))];
 }
 
 function isStoreRole(role: Role | AwsRole): role is Role {

@@ -3,6 +3,7 @@ import type { ItemFailure } from '../../contracts/common.ts';
 import { MessageTooLargeError } from '../../errors.ts';
 import { inParallel } from '../../util/in-parallel.ts';
 import { Opening } from '../../util/opening.ts';
+import { diagnoseDynamodb } from './diagnosis.ts';
 import { expiry, isExpired } from './items.ts';
 import { dynamodbSetup } from './setup.ts';
 import { type DynamodbTable, type Item, num, numberOf, openTable } from './table.ts';
@@ -94,6 +95,7 @@ export function dynamodbBlobs(url: string, options: Readonly<Record<string, unkn
     url: location.url,
     maxBytes: MAX_BLOB_BYTES,
     setup: dynamodbSetup(location),
+    diagnose: (needs) => diagnoseDynamodb(location, needs),
     start: () => opening.start(),
     stop: async () => (await opening.end())?.table.close(),
     place: (name) => ({ bucket: location.table, key: name }),

@@ -1,10 +1,16 @@
 import type { Check, Diagnosis } from '../../contracts/diagnosis.ts';
+import type { StoreNeeds } from '../../contracts/setup.ts';
 import { clockCheck } from '../aws/clock.ts';
+import { permissionChecks } from '../aws/refusals.ts';
+import { blobChecks } from '../blob-checks.ts';
+import { openS3Large } from './large-s3.ts';
 import { TTL_ATTRIBUTE, withAdmin } from './setup.ts';
+import { type DynamodbTable, openTable } from './table.ts';
 import type { DynamodbLocation } from './url.ts';
 
-/** For `lovage doctor`: whether the table can be used, and what a task costs. */
-export function diagnoseDynamodb(location: DynamodbLocation): Promise<Diagnosis> {
+/** For `lovage doctor`: whether the table can be used, what is allowed, and what a task costs. */
+export function diagnoseDynamodb(location: DynamodbLocation, needs: StoreNeeds): Promise<Diagnosis> {
+  const large = openS3Large(location);
   return withAdmin(location, async (admin) => {
     const what = `table ${location.table}`;
     const usage = [
@@ -43,6 +49,32 @@ export function diagnoseDynamodb(location: DynamodbLocation): Promise<Diagnosis>
           found: status.startsWith('ENABL') ? `by ${attribute}` : 'off',
           advice: 'old results stay and are paid for: lovage setup turns it on',
         };
-    return { checks: [own, paid, ttl, clockCheck(admin.clock)], usage };
+    const allowed = await useChecks(location, what);
+    const beside = large ? await blobChecks(large, needs) : [];
+    return { checks: [own, paid, ttl, ...allowed, clockCheck(admin.clock), ...beside], usage };
   });
+}
+
+const NOTHING = 'lovage-doctor';
+const IF_THERE = { expression: 'attribute_exists(#id)', names: { '#id': 'id' } };
+
+/** What workers and senders do to a table, with an item that is not there. */
+function usesOf(table: DynamodbTable) {
+  return {
+    get: () => table.get(NOTHING),
+    'get many': () => table.getMany([NOTHING], { consistent: false }),
+    put: () => table.put({ id: { S: NOTHING } }, IF_THERE),
+    update: () => table.update(NOTHING, 'REMOVE lovage', IF_THERE),
+    delete: () => table.remove(NOTHING, IF_THERE),
+    'write many': () => table.removeMany([NOTHING]),
+  };
+}
+
+async function useChecks(location: DynamodbLocation, what: string): Promise<Check[]> {
+  const table = await openTable(location);
+  try {
+    return await permissionChecks(what, usesOf(table));
+  } finally {
+    table.close();
+  }
 }

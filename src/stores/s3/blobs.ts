@@ -5,7 +5,7 @@ import { MessageTooLargeError } from '../../errors.ts';
 import { inParallel } from '../../util/in-parallel.ts';
 import { Opening } from '../../util/opening.ts';
 import { openBucket } from './bucket.ts';
-import { s3Setup } from './setup.ts';
+import { diagnoseS3, s3Setup } from './setup.ts';
 import { s3Location } from './url.ts';
 
 /** What a message may come to: it is read whole, into memory. */
@@ -29,6 +29,7 @@ export function s3Blobs(
     url: location.url,
     maxBytes: MAX_BLOB_BYTES,
     setup: s3Setup(location),
+    diagnose: (needs) => diagnoseS3(location, needs),
     start: () => opening.start(),
     stop: async () => (await opening.end())?.close(),
     place: (name) => ({ bucket: location.bucket, key: keyOf(name) }),

@@ -3,6 +3,7 @@ import type { Permission, Role, SetupStep, StoreNeeds, StoreSetup } from '../../
 import { ConfigError } from '../../errors.ts';
 import { clockCheck, serviceClock } from '../aws/clock.ts';
 import { awsError, awsErrorName } from '../aws/errors.ts';
+import { permissionChecks } from '../aws/refusals.ts';
 import { bucketArn, openBucket, openS3 } from './bucket.ts';
 import type { S3Location } from './url.ts';
 
@@ -29,11 +30,12 @@ export function s3Setup(location: S3Location): StoreSetup {
     plan: (needs) =>
       withAdmin(location, async (admin) => [await bucketStep(admin), ...(await ruleSteps(admin, needs))]),
     async permissions(role) {
-      const { bucket, basePath } = location;
+      const { bucket, basePath, address } = location;
+      const region = address.region ?? process.env.AWS_REGION ?? process.env.AWS_DEFAULT_REGION;
       const { bucket: onBucket, objects } = s3Actions[role];
       return [
-        ...onBucket.map((action): Permission => ({ action, resource: bucketArn(bucket) })),
-        ...objects.map((action): Permission => ({ action, resource: bucketArn(bucket, `${basePath}*`) })),
+        ...onBucket.map((action): Permission => ({ action, resource: bucketArn(bucket, undefined, region) })),
+        ...objects.map((action): Permission => ({ action, resource: bucketArn(bucket, `${basePath}*`, region) })),
       ];
     },
   };
@@ -62,8 +64,35 @@ export function diagnoseS3(location: S3Location, needs: StoreNeeds): Promise<Dia
       const advice = 'without it old results are paid for, for ever: lovage setup makes it';
       return { what: removal, verdict: 'warning', found, advice };
     });
-    return { checks: [{ what, verdict: 'ok', found: 'there' }, ...removals, clockCheck(admin.clock)], usage };
+    const allowed = await useChecks(location, what);
+    return {
+      checks: [{ what, verdict: 'ok', found: 'there' }, ...removals, ...allowed, clockCheck(admin.clock)],
+      usage,
+    };
   });
+}
+
+/** What workers and senders do to a bucket, with an object that is not there. Not removing it: where versions are kept, that leaves a mark. */
+async function useChecks(location: S3Location, what: string): Promise<Check[]> {
+  const bucket = await openBucket(location);
+  const key = `${location.basePath}lovage-doctor`;
+  let ignores = false;
+  const tries = {
+    get: () => bucket.get(key),
+    list: () => bucket.list(key, ''),
+    async put() {
+      ignores = (await bucket.put({ key, data: Buffer.of() }, { etag: '"none"' })) !== undefined;
+    },
+  };
+  try {
+    const checks = await permissionChecks(what, tries);
+    if (!ignores) return checks;
+    await bucket.removeMany([key]);
+    const found = 'writes although the condition of a write does not hold';
+    return [...checks, { what: `${what}: conditions`, verdict: 'problem', found, advice: 'use S3 itself' }];
+  } finally {
+    bucket.close();
+  }
 }
 
 type Opened = Awaited<ReturnType<typeof openS3>>;

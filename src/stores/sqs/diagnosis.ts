@@ -4,10 +4,12 @@ import { StoreAccessError } from '../../errors.ts';
 import { loadPeer } from '../../util/load-peer.ts';
 import { awsClientConfig, openAwsClient } from '../aws/client.ts';
 import { clockCheck, serviceClock } from '../aws/clock.ts';
+import { permissionChecks } from '../aws/refusals.ts';
 import { HOW_TO_CREATE, SqsApi, type SqsQueue } from './api.ts';
 import { POLLS_PER_MINUTE } from './line.ts';
 import { CEILING_MS } from './messages.ts';
 import { isFifoName } from './names.ts';
+import type { SqsPayloads } from './payloads.ts';
 import { namesOf } from './provision.ts';
 import { targetOf } from './queues.ts';
 import { MAX_RETENTION } from './setup.ts';
@@ -16,7 +18,11 @@ import type { SqsLocation } from './url.ts';
 const MIB = 1_048_576;
 
 /** For `lovage doctor`: whether the queues are there and as they should be, what is allowed, and what a task costs. */
-export async function diagnoseSqs(location: SqsLocation, needs: StoreNeeds): Promise<Diagnosis> {
+export async function diagnoseSqs(
+  location: SqsLocation,
+  needs: StoreNeeds,
+  payloads: SqsPayloads | undefined,
+): Promise<Diagnosis> {
   const sdk = await loadPeer('@aws-sdk/client-sqs', 'sqs:// URLs', () => import('@aws-sdk/client-sqs'));
   const client = new sdk.SQSClient(awsClientConfig(location.address));
   const clock = serviceClock(client);
@@ -27,7 +33,7 @@ export async function diagnoseSqs(location: SqsLocation, needs: StoreNeeds): Pro
     for (const { steps, dead } of namesOf(location, needs)) {
       for (const name of steps) checks.push(...(await queueChecks(api, { name, dead }, { location, needs })));
     }
-    checks.push(limitCheck(needs), clockCheck(clock));
+    checks.push(limitCheck(needs), clockCheck(clock), ...((await payloads?.diagnose(needs)) ?? []));
     return { checks, usage: usageOf(location, needs) };
   } finally {
     client.destroy();
@@ -51,7 +57,7 @@ async function queueChecks(
       retentionCheck(what, attributes),
       ...(await deadChecks(api, { what, own: dead, attributes, needs })),
       ...sizeChecks(what, attributes),
-      ...(await permissionChecks(what, queue)),
+      ...(await permissionChecks(what, queueTries(queue))),
     ];
   } catch (error) {
     if (!(error instanceof StoreAccessError)) throw error;
@@ -100,7 +106,8 @@ async function deadChecks(api: SqsApi, { what, own: ours, attributes, needs }: D
   if (url === undefined) {
     return [{ what: about, verdict: 'problem', found: `queue ${dead} is not there`, advice: HOW_TO_CREATE }];
   }
-  const own = await api.attributes({ name: dead, url, isFifo: isFifoName(dead), api });
+  const queue = { name: dead, url, isFifo: isFifoName(dead), api };
+  const own = await api.attributes(queue);
   const retention = Number(own.MessageRetentionPeriod ?? 345_600);
   const days = `${dead}, kept ${retention / 86_400} days`;
   const checks: Check[] = [
@@ -112,6 +119,7 @@ async function deadChecks(api: SqsApi, { what, own: ours, attributes, needs }: D
           found: days,
           advice: 'counted from the first sending: lovage setup makes it 14',
         },
+    ...(await permissionChecks(about, sendTry(queue))),
   ];
   if (target === undefined) return [...checks, NO_REDRIVE(about)];
   const receives = Number(JSON.parse(attributes.RedrivePolicy ?? '{}').maxReceiveCount);
@@ -139,27 +147,21 @@ function sizeChecks(queue: string, { MaximumMessageSize: size }: Attributes): Ch
   return [{ what: `${queue}: largest message`, verdict: 'note', found }];
 }
 
-/** Requests that cannot do anything, and are refused for that; or before that because they are not allowed. */
-async function permissionChecks(what: string, queue: SqsQueue): Promise<Check[]> {
+/** What a worker does to a queue, with nothing in it: SQS refuses that, or before that what is not allowed. */
+function queueTries(queue: SqsQueue) {
   const { api } = queue;
   const nothing = 'lovage-doctor';
-  const tries = {
+  return {
     receive: () => api.receive(queue, { max: 0, waitSeconds: 0, leaseSeconds: 0 }),
     delete: () => api.deleteMany(queue, [nothing]),
     'change visibility': () => api.hideMany(queue, [{ handle: nothing, seconds: 0 }]),
-    // A character that SQS does not take.
-    send: () => api.sendMany(queue, [{ MessageBody: '\u0000' }]),
+    ...sendTry(queue),
   };
-  const refused: string[] = [];
-  for (const attempt of Object.values(tries)) {
-    await attempt().catch((error) => {
-      if (error instanceof StoreAccessError) refused.push(error.message);
-    });
-  }
-  const about = `${what}: permissions`;
-  if (refused.length === 0)
-    return [{ what: about, verdict: 'ok', found: `${Object.keys(tries).join(', ')}: not refused` }];
-  return refused.map((found) => ({ what: about, verdict: 'problem', found }));
+}
+
+function sendTry(queue: SqsQueue) {
+  // A character that SQS does not take.
+  return { send: () => queue.api.sendMany(queue, [{ MessageBody: '\u0000' }]) };
 }
 
 function limitCheck({ timeLimitMs }: StoreNeeds): Check {
@@ -176,7 +178,7 @@ function limitCheck({ timeLimitMs }: StoreNeeds): Check {
   return { what, verdict: 'warning', found, advice: 'SQS leases for 12 hours at most: lower it, or save checkpoints' };
 }
 
-/** One message takes a request to send, to receive and to delete it; a full batch shares them among ten. */
+/** One message takes a request to send, to receive and to delete it; a full batch shares them among ten. A worker without work asks its queues for messages, and now and then how many there are. */
 function usageOf(location: SqsLocation, needs: StoreNeeds): Usage[] {
   const { isFifo, options, waitMs, idleMs, hopMs } = location;
   const queues = namesOf(location, needs).flatMap(({ steps }) => steps).length;
@@ -187,7 +189,7 @@ function usageOf(location: SqsLocation, needs: StoreNeeds): Usage[] {
     perTask: 3,
     perTaskBusy: 0.3,
     perParkedTask: isFifo ? 1 : 3 * Math.floor(3600_000 / hopMs),
-    perIdleWorkerHour: (queues * 3600_000) / everyMs,
+    perIdleWorkerHour: queues * (3600_000 / everyMs + (needs.countEveryMs ? 3600_000 / needs.countEveryMs : 0)),
   };
   const what = 'requests to SQS (a parked task: for an hour)';
   return [

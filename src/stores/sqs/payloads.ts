@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto';
 import type { BlobPlace, BlobStore } from '../../contracts/blobs.ts';
+import type { Check } from '../../contracts/diagnosis.ts';
 import type { Outgoing } from '../../contracts/message.ts';
-import type { StoreSetup } from '../../contracts/setup.ts';
+import type { StoreNeeds, StoreSetup } from '../../contracts/setup.ts';
 import { ConfigError, StoreCorruptError } from '../../errors.ts';
 import { newId } from '../../util/ids.ts';
 import { maskUrl } from '../../util/mask-url.ts';
 import { compress } from '../../wire/compression.ts';
+import { blobChecks } from '../blob-checks.ts';
 import { dynamodbBlobs } from '../dynamodb/blobs.ts';
 import { s3Blobs } from '../s3/blobs.ts';
 import type { SqsEntry } from './batches.ts';
@@ -36,6 +38,11 @@ export class SqsPayloads {
   /** What the store needs before its first use. */
   get setup(): StoreSetup | undefined {
     return this.#store.setup;
+  }
+
+  /** What is wrong with the store, for `lovage doctor`. */
+  diagnose(needs: StoreNeeds): Promise<readonly Check[]> {
+    return blobChecks(this.#store, needs);
   }
 
   /** The bytes that a message may have in SQS. */

@@ -5,10 +5,7 @@ import type { SqsLocation } from './url.ts';
 /** How long SQS keeps a message at most: 14 days, in seconds. */
 export const MAX_RETENTION = 1_209_600;
 
-/**
- * The actions that each role needs, for policies. On the queues themselves, and on their dead letters: `dlq` is what
- * `lovage dlq` does.
- */
+/** The actions that each role needs, for policies: on the queues themselves, and on their dead letters. */
 export const sqsActions = {
   producer: { queues: ['sqs:GetQueueUrl', 'sqs:SendMessage'], dead: [] },
   worker: {
@@ -22,19 +19,9 @@ export const sqsActions = {
     ],
     dead: ['sqs:GetQueueUrl', 'sqs:SendMessage', 'sqs:GetQueueAttributes'],
   },
-  dlq: {
-    queues: ['sqs:GetQueueUrl', 'sqs:GetQueueAttributes', 'sqs:SendMessage', 'sqs:PurgeQueue'],
-    dead: [
-      'sqs:GetQueueUrl',
-      'sqs:GetQueueAttributes',
-      'sqs:ReceiveMessage',
-      'sqs:DeleteMessage',
-      'sqs:ChangeMessageVisibility',
-    ],
-  },
   setup: {
-    queues: ['sqs:GetQueueUrl', 'sqs:CreateQueue', 'sqs:GetQueueAttributes', 'sqs:SetQueueAttributes', 'sqs:TagQueue'],
-    dead: ['sqs:GetQueueUrl', 'sqs:CreateQueue', 'sqs:GetQueueAttributes', 'sqs:SetQueueAttributes', 'sqs:TagQueue'],
+    queues: ['sqs:GetQueueUrl', 'sqs:CreateQueue', 'sqs:GetQueueAttributes', 'sqs:SetQueueAttributes'],
+    dead: ['sqs:GetQueueUrl', 'sqs:CreateQueue', 'sqs:GetQueueAttributes', 'sqs:SetQueueAttributes'],
   },
 } as const;
 

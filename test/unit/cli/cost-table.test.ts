@@ -5,7 +5,7 @@ import { listPrices } from '../../../src/cli/prices.ts';
 
 // As the drivers of SQS and DynamoDB tell it, for one queue.
 const usage = [
-  { price: 'sqs.standard', what: 'requests', perTask: 3, perTaskBusy: 0.3, perIdleWorkerHour: 180 },
+  { price: 'sqs.standard', what: 'requests', perTask: 3, perTaskBusy: 0.3, perIdleWorkerHour: 240 },
   { price: 'dynamodb.write', what: 'writes', perTask: 1 },
   { price: 'dynamodb.read', what: 'reads', perTask: 2 },
 ];

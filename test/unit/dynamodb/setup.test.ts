@@ -85,7 +85,7 @@ describe('a table that is not there', () => {
     const missing = await dynamodbBackend(shop.url('nowhere')).diagnose?.(needs);
     expect(missing?.checks).toMatchObject([{ verdict: 'problem', advice: expect.stringContaining('lovage setup') }]);
     const there = await dynamodbBackend(shop.url(await shop.table())).diagnose?.(needs);
-    expect(there?.checks.map(({ verdict }) => verdict)).toEqual(['ok', 'ok', 'warning', 'ok']);
+    expect(there?.checks.map(({ verdict }) => verdict)).toEqual(['ok', 'ok', 'warning', 'ok', 'ok']);
     expect(there?.usage).toContainEqual(expect.objectContaining({ price: 'dynamodb.write', perTask: 1 }));
   });
 });

@@ -124,7 +124,7 @@ describe('setting up a bucket', () => {
     expect(await kinds('fresh/path')).toEqual(['bucket exists', 'lifecycle rule exists']);
     expect(await kinds('fresh')).toEqual(['bucket exists', 'lifecycle rule exists', 'lifecycle rule exists']);
     const checks = await s3Backend(url('fresh')).diagnose?.(needs);
-    expect(checks?.checks.map(({ verdict }) => verdict)).toEqual(['ok', 'ok', 'ok', 'ok']);
+    expect(checks?.checks.map(({ verdict }) => verdict)).toEqual(['ok', 'ok', 'ok', 'ok', 'ok']);
   });
 
   test('refuses a store that ignores conditions', async () => {
@@ -211,4 +211,29 @@ describe('large payloads', () => {
       await dynamodb?.[Symbol.asyncDispose]();
     },
   );
+});
+
+test.each([
+  ['eu-west-1', 'aws'],
+  ['cn-north-1', 'aws-cn'],
+  ['us-gov-west-1', 'aws-us-gov'],
+])('policies name a bucket in %s by its part of AWS, %s', async (region, partition) => {
+  const permissions = await s3Backend('s3://results/celery', { region }).setup?.permissions('worker', needs);
+  expect(new Set(permissions?.map(({ resource }) => resource))).toEqual(
+    new Set([`arn:${partition}:s3:::results`, `arn:${partition}:s3:::results/celery/*`]),
+  );
+});
+
+test('doctor finds a store that ignores the conditions of writes, and leaves nothing there', async () => {
+  await using lax = await startS3({ conditions: false });
+  const url = `s3://test:test@lax?endpoint_url=${encodeURIComponent(lax.endpoint)}&region=us-east-1`;
+  const steps = (await s3Backend(url).setup?.plan(needs)) ?? [];
+  // The bucket alone: the rule is not made where conditions are ignored.
+  await steps[0]?.apply?.();
+  const { checks } = (await s3Backend(url).diagnose?.(needs)) ?? { checks: [] };
+  expect(checks.find(({ what }) => what === 'bucket lax: conditions')).toMatchObject({ verdict: 'problem' });
+  const credentials = { accessKeyId: 'test', secretAccessKey: 'test' };
+  const looking = new S3Client({ endpoint: lax.endpoint, region: 'us-east-1', forcePathStyle: true, credentials });
+  expect((await looking.send(new ListObjectsV2Command({ Bucket: 'lax' }))).KeyCount ?? 0).toBe(0);
+  looking.destroy();
 });
