@@ -1,6 +1,6 @@
 import type { Results } from '../app/results.ts';
 import type { Delivery } from '../contracts/message.ts';
-import { ConfigError, DecodeError } from '../errors.ts';
+import { ConfigError, DecodeError, LeaseLostError } from '../errors.ts';
 import { decodeBody, deliveryOf, readableBody, type Taken } from '../stores/sqs/messages.ts';
 import type { Held } from '../stores/sqs/settling.ts';
 import { derivedId } from '../util/ids.ts';
@@ -18,6 +18,8 @@ import { type SqsHands, throwFirst } from './sqs-hands.ts';
 import { tellState } from './tell-state.ts';
 
 const finished = 'already finished: its message is deleted';
+const expired =
+  'its receipt has expired: skipped. SQS hands the message out again, unless it was deleted; is startTimeout too short for this image?';
 
 /** A message that stays in SQS while it runs: it is extended, and at the end deleted. */
 class ReceiptErrand implements Errand {
@@ -86,7 +88,15 @@ export async function openReceipt(parts: RunOneParts, text: string, inSqs: strin
   // One that cannot be read goes to the dead letters, by the worker.
   const gate = message && (await openGate(parts, message, held));
   if (gate && 'kind' in gate) return gate;
-  throwFirst(await hands.settling.hide(held.taken.queue, [held], () => leaseMs));
+  try {
+    throwFirst(await hands.settling.hide(held.taken.queue, [held], () => leaseMs));
+  } catch (error) {
+    // Whoever gets the message next must not wait for us.
+    await gate?.release();
+    if (!(error instanceof LeaseLostError)) throw error;
+    app.logger.warn({ messageId: held.taken.tag.id }, expired);
+    return { kind: 'skipped', reason: expired };
+  }
   if (message) await tellState(results, message, 'RUNNING', { hostname, attempt: held.taken.attempt });
   return {
     errand: new ReceiptErrand(hands, held, { body, gate, results, leaseMs }),

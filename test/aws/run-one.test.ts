@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
+import { startAwsProxy } from '../support/aws-proxy.ts';
 import { Yard } from '../support/ecs-yard.ts';
 import { until } from '../support/workplace.ts';
 
@@ -141,6 +142,34 @@ describe("mode 'receipt'", () => {
     const [letter] = await deadLetters.list({ queue: 'jobs' });
     expect(letter?.reason).toMatch(/RunTask takes 8192: use mode 'claim'/);
     expect(yard.aws.ecs.tasks.size).toBe(0);
+  });
+
+  test('runs nothing with a receipt that has expired, says so, and keeps nobody else from it', async () => {
+    await using yard = await Yard.open();
+    const QueueUrl = await yard.queue('jobs');
+    const result = await yard.tasks.work.delay('late', 0);
+    const [record] = await yard.receive('jobs');
+    if (!record) return expect.fail('nothing came');
+    // Meanwhile it is somebody else's: each receive has a receipt of its own.
+    await yard.show(record);
+    const [again] = await yard.receive('jobs');
+    const receipt = { queue: 'jobs', url: QueueUrl, id: record.messageId, at: Date.now(), attempt: 1, attributes: {} };
+    await using proxy = await startAwsProxy(yard.sqs.port);
+    const invalid = { entries: () => true, code: 'ReceiptHandleIsInvalid', senderFault: true };
+    proxy.fail('ChangeMessageVisibilityBatch', invalid);
+    const env = (handle = '') => ({
+      TEST_BROKER: yard.sqs.url.replace(`:${yard.sqs.port}/`, `:${proxy.port}/`),
+      LOVAGE_SQS_MESSAGE: record.body,
+      LOVAGE_SQS_RECEIPT: JSON.stringify({ ...receipt, handle }),
+    });
+    expect(await lovage(yard, ['run-one'], env(record.receiptHandle))).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('its receipt has expired: skipped'),
+    });
+    expect(yard.notes()).toEqual([]);
+    proxy.heal();
+    expect(await lovage(yard, ['run-one'], env(again?.receiptHandle))).toMatchObject({ code: 0, stdout: 'done\n' });
+    expect(await result.get({ timeout: 10 })).toBe('late done');
   });
 
   test('gives a message back before the 12 hours of SQS are over', async () => {
