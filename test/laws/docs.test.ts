@@ -4,11 +4,32 @@ import { describe, expect, test } from 'vitest';
 import { configDocs } from '../../scripts/docs.ts';
 
 const root = join(import.meta.dirname, '..', '..');
+/** What two languages of a page have in common. */
+function skeleton(page: string) {
+  const lines = page.replace(/^```.*?^```$/gms, '').split('\n');
+  return {
+    code: [...page.matchAll(/^ *```\w+\n(.*?)^ *```$/gms)].map(([, code]) => code),
+    headings: lines.flatMap((line) => /^#+ /.exec(line) ?? []),
+    rows: lines.filter((line) => line.startsWith('|')).map((line) => line.split('|').length),
+    items: lines.filter((line) => /^(- |\d\. )/.test(line)).length,
+    pages: [...page.matchAll(/\]\(([\w.-]+\.md)/g)]
+      .map(([, name]) => name)
+      .filter((name) => !name?.startsWith('from-')),
+    numbers: lines.flatMap((line) => line.match(/\d[\d,]*\.\d\d|\d+,\d{3}(?! 万)/g) ?? []),
+  };
+}
+
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
 
 describe('documentation', () => {
   test('docs/config.md is what the option tables say (run: node scripts/docs.ts)', () => {
     expect(read('docs/config.md')).toBe(configDocs());
+  });
+
+  test('the way from Redis to SQS has the same code, sections, tables, links and figures in English and in Japanese', () => {
+    const [english, japanese] = ['', '.ja'].map((language) => skeleton(read(`docs/from-redis-to-sqs${language}.md`)));
+    expect(english?.code.length).toBeGreaterThan(4);
+    expect(japanese).toEqual(english);
   });
 
   test('every error code of src/errors.ts has its row in docs/errors.md, and no other is there', () => {
