@@ -231,6 +231,34 @@ test('a lease that is lost has its task asked to stop', async () => {
   expect(await aborted.promise).toMatchObject({ code: 'LEASE_LOST' });
 });
 
+test('what a task returns whose lease was lost is no result: that of the next run is', async () => {
+  await using shop = await SqsShop.open();
+  const [first, second] = [Promise.withResolvers<string>(), Promise.withResolvers<string>()];
+  const open = (visibilityTimeout: number) => {
+    const app = shop.app({ visibilityTimeout });
+    // It does not listen to its signal.
+    app.task('tasks.stubborn', () => (shop.notes.push('began') === 1 ? first.promise : second.promise));
+    return app;
+  };
+  const app = open(2);
+  const result = await app.sendTask('tasks.stubborn', []);
+  const worker = await shop.worker(app, { concurrency: 1 });
+  await shop.noted(1);
+  // As SQS answers for a receipt that is not good any more; the second worker renews its own much later.
+  const invalid = { entries: () => true, code: 'ReceiptHandleIsInvalid', senderFault: true };
+  shop.proxy.fail('ChangeMessageVisibilityBatch', invalid);
+  await shop.says('the lease of a held message was lost');
+  await shop.worker(open(120));
+  await shop.noted(2);
+  first.resolve('late');
+  await until(() => !worker.busy);
+  expect(await result.state).toBe('PENDING');
+  second.resolve('in time');
+  expect(await result.get({ timeout: 10 })).toBe('in time');
+  await until(() => shop.lying('celery').length === 0);
+  expect(shop.notes).toEqual(['began', 'began']);
+});
+
 test('denied and missing are errors that nobody tries again', () => {
   expect(new StoreAccessError('x').retryable).toBe(false);
   expect(new StoreMissingError('x').retryable).toBe(false);
