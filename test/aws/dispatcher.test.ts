@@ -35,6 +35,24 @@ describe('a dispatcher', () => {
     );
   });
 
+  test.each(['claim', 'receipt'] as const)(
+    "tells of a task that says nothing itself where it runs, in mode '%s', too",
+    async (mode) => {
+      await using yard = await Yard.open();
+      await yard.queue('jobs');
+      const result = await yard.tasks.weigh.delay('x', 800);
+      const told = new Map<string, unknown>();
+      await using _ = yard.poll('jobs', yard.dispatcher({ mode }));
+      await until(async () => {
+        const state = await result.state;
+        if (!told.has(state)) told.set(state, await result.info);
+        return state === 'SUCCESS';
+      }, 30_000);
+      expect(told.get('RUNNING')).toMatchObject({ hostname: expect.stringMatching(/^ecs@./), attempt: 1 });
+      expect([...told.keys()].filter((state) => state !== 'PENDING')).toEqual(['QUEUED', 'RUNNING', 'SUCCESS']);
+    },
+  );
+
   test('starts one ECS task for a message that comes twice, at once or late', async () => {
     await using yard = await Yard.open();
     await yard.queue('jobs');

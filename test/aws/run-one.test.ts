@@ -56,6 +56,21 @@ describe('lovage run-one', () => {
     expect(code).toBe(2);
   });
 
+  test('ends a job at its time limit: that is its failure, and it does not run again', async () => {
+    await using yard = await Yard.open();
+    await yard.queue('jobs');
+    const command = [process.execPath, '-e', 'setInterval(() => {}, 1e3)'];
+    yard.aws.ecs.registerTaskDefinition({ family: 'idle', awsvpc: true, container: { name: 'app', command } });
+    const result = await yard.tasks.work.delay('endless', 60_000);
+    await yard.invoke(yard.dispatcher({ taskDefinition: 'idle' }), await yard.receive('jobs'));
+    // In place of the container, which has the same claim.
+    const line = ['run-one', '--job', result.id, '--time-limit', '1'];
+    expect(await lovage(yard, line)).toMatchObject({ code: 0, stdout: 'done\n' });
+    await expect(result.get({ timeout: 10 })).rejects.toThrow(/time limit/i);
+    expect(await lovage(yard, line)).toMatchObject({ code: 0, stdout: expect.stringContaining('already finished') });
+    expect(yard.notes()).toEqual(['begin endless 1']);
+  });
+
   test('reconciles by hand', async () => {
     await using yard = await Yard.open();
     expect(await lovage(yard, ['reconcile'])).toMatchObject({
@@ -67,10 +82,10 @@ describe('lovage run-one', () => {
 
 describe("mode 'receipt'", () => {
   test('leaves a message in SQS while it runs, and deletes it last', async () => {
-    await using yard = await Yard.open({ lease: 3 });
+    await using yard = await Yard.open({ lease: 6 });
     await yard.queue('jobs');
     // Longer than a lease: it is renewed.
-    const result = await yard.tasks.work.delay('borrowed', 5_000);
+    const result = await yard.tasks.work.delay('borrowed', 8_000);
     const handler = yard.dispatcher({ mode: 'receipt' });
     const records = await yard.receive('jobs');
     const failures = records.map(({ messageId }) => ({ itemIdentifier: messageId }));
@@ -96,7 +111,7 @@ describe("mode 'receipt'", () => {
   });
 
   test('starts a message again whose container was killed, and counts its receives', async () => {
-    await using yard = await Yard.open({ lease: 2 });
+    await using yard = await Yard.open({ lease: 4 });
     await yard.queue('jobs');
     const result = await yard.tasks.work.delay('twice', 1_500);
     await using _ = yard.poll('jobs', yard.dispatcher({ mode: 'receipt' }));
