@@ -144,6 +144,23 @@ test('a denied action is told with the line for the policy, and what is allowed 
   await shop.noted(1, 60_000);
 }, 70_000);
 
+test('a queue that may not be used is told of, and the worker serves the others', async () => {
+  await using shop = await SqsShop.open();
+  const app = shop.app();
+  await (await app.broker()).declareMany([{ name: 'secret' }]);
+  shop.proxy.fail('*', { error: 'AccessDeniedException', message: 'not authorized' }, { on: '/secret"' });
+  await app.sendTask('tasks.note', ['a']);
+  await shop.worker(app, { queues: ['secret', 'celery'] });
+  await shop.noted(1);
+  const { text } = await shop.says('access denied');
+  expect(text).toContain("sqs:ReceiveMessage on queue 'secret'");
+  expect(text).toContain('"Resource": "arn:aws:sqs:us-east-1:000000000000:secret"');
+  await app.sendTask('tasks.note', ['b']);
+  await shop.noted(2);
+  // What may be used is not held back by what may not.
+  expect(shop.notes).toEqual(['a', 'b']);
+});
+
 test.each([
   ['ExpiredToken', 'The security token included in the request is expired', /has expired.*aws sso login/],
   ['InvalidClientTokenId', 'The security token is invalid', /does not know this access key/],

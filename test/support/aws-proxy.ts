@@ -31,6 +31,8 @@ interface Rule {
   readonly fault: Fault;
   /** Of so many requests one is hit, by chance. */
   readonly rate: number;
+  /** Only those with this in their body, such as the name of a queue. */
+  readonly on: string;
   left: number;
 }
 
@@ -91,9 +93,9 @@ export class AwsProxy implements AsyncDisposable {
     this.faults = 0;
   }
 
-  /** Has requests of an action (`*`: any) fail: so many of them, and of those a share. */
-  fail(action: string, fault: Fault, { times = Number.POSITIVE_INFINITY, rate = 1 } = {}): void {
-    this.#rules.push({ action, fault, rate, left: times });
+  /** Has requests of an action (`*`: any) fail: so many of them, of those a share, and only those whose body has `on` in it. */
+  fail(action: string, fault: Fault, { times = Number.POSITIVE_INFINITY, rate = 1, on = '' } = {}): void {
+    this.#rules.push({ action, fault, rate, on, left: times });
   }
 
   /** Nothing goes wrong any more. */
@@ -114,7 +116,7 @@ export class AwsProxy implements AsyncDisposable {
     let body = Buffer.concat(await incoming.toArray());
     this.sent.push({ action, body: body.toString() });
     if (this.sent.length > 100) this.sent.shift();
-    const fault = this.#fault(action);
+    const fault = this.#fault(action, body);
     if (fault) this.faults += 1;
     let failed: object[] = [];
     if (fault && 'silence' in fault) return;
@@ -144,10 +146,9 @@ export class AwsProxy implements AsyncDisposable {
     });
   }
 
-  #fault(action: string): Fault | undefined {
-    const rule = this.#rules.find(
-      (one) => one.left > 0 && (one.action === '*' || one.action === action) && Math.random() < one.rate,
-    );
+  #fault(action: string, body: Buffer): Fault | undefined {
+    const isMeant = (one: Rule) => (one.action === '*' || one.action === action) && body.includes(one.on);
+    const rule = this.#rules.find((one) => one.left > 0 && isMeant(one) && Math.random() < one.rate);
     if (rule) rule.left -= 1;
     return rule?.fault;
   }
