@@ -44,7 +44,10 @@ export const taskOptionTable = {
   compression: option({ kind: kinds.oneOf('zlib', 'gzip', 'brotli', 'zstd'), doc: 'Overrides taskCompression.' }),
   ignoreResult: option({ kind: kinds.flag, doc: 'Overrides taskIgnoreResult.' }),
   storeErrorsEvenIfIgnored: option({ kind: kinds.flag, doc: 'Overrides taskStoreErrorsEvenIfIgnored.' }),
-  trackStarted: option({ kind: kinds.flag, doc: 'Overrides taskTrackStarted.' }),
+  trackStarted: option({
+    kind: kinds.flag,
+    doc: 'Overrides taskTrackStarted; true for a task with `once`, unless given.',
+  }),
   acksLate: option({ kind: kinds.flag, doc: 'Overrides taskAcksLate.' }),
   acksOnFailureOrTimeout: option({ kind: kinds.flag, doc: 'Overrides taskAcksOnFailureOrTimeout.' }),
   maxDeliveries: option({ kind: kinds.int(1), doc: 'Overrides taskMaxDeliveries.' }),

@@ -98,8 +98,10 @@ export class Executor {
     return definition.fn(definition.self ? definition.self() : context, ...args);
   }
 
-  #tracks({ run, definition }: Begun): boolean {
-    return (definition.options.trackStarted ?? this.#app.config.taskTrackStarted) && !run.message.ignoreResult;
+  /** Of a task that runs once people want to know whether it does now; and what a claim costs, it costs in any case. */
+  #tracks({ run, definition: { options } }: Begun): boolean {
+    if (run.message.ignoreResult) return false;
+    return options.trackStarted ?? (options.once === true || this.#app.config.taskTrackStarted);
   }
 
   async #started({ message }: Run, request: TaskRequest): Promise<void> {
