@@ -61,7 +61,11 @@ export const taskOptionTable = {
     default: 180,
     doc: 'Seconds before a retry that names no delay.',
   }),
-  autoretryFor: option({ kind: errorClasses, default: [], doc: 'Errors that retry the task by themselves.' }),
+  autoretryFor: option({
+    kind: errorClasses,
+    default: [],
+    doc: 'Errors that retry the task by themselves. TimeLimitExceeded and WorkerLostError only where they are named.',
+  }),
   dontAutoretryFor: option({
     kind: errorClasses,
     default: [],
@@ -238,6 +242,6 @@ export function checkTimeLimits(
 ): void {
   if (!timeLimit || !softTimeLimit || softTimeLimit < timeLimit) return;
   throw new ConfigError(
-    `${where}: expected softTimeLimit to be below timeLimit, got ${softTimeLimit} s and ${timeLimit} s`,
+    `${where}: expected softTimeLimit to be below timeLimit, got ${softTimeLimit} s and ${timeLimit} s; give the soft one less time, or the hard one more`,
   );
 }

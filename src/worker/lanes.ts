@@ -231,10 +231,12 @@ export class Lanes {
     if (kind === 'cancelled') {
       return error instanceof WorkerShutdownError || error instanceof LeaseLostError ? { kind: 'release' } : failure;
     }
-    if (kind !== 'lost') return failure;
+    if (kind === 'error') return failure;
+    const { executor } = this.#options;
+    if (kind === 'timeLimit') return executor.stopped(request, error);
     const options = this.#options.app.tasks.get(request.message.task)?.options ?? {};
     const again = taskOption(options, 'rejectOnWorkerLost') ?? this.#options.app.config.taskRejectOnWorkerLost;
-    return again ? { kind: 'abandon', error } : failure;
+    return again ? { kind: 'abandon', error } : executor.stopped(request, error);
   }
 }
 
