@@ -8,6 +8,7 @@ import { processPool } from '../pools/processes.ts';
 import { SoloPool } from '../pools/solo.ts';
 import { threadPool } from '../pools/threads.ts';
 import { sibling } from '../util/sibling.ts';
+import type { TaskMessage } from '../wire/task-message.ts';
 import type { ChildApp } from './child-runner.ts';
 import type { Executor } from './executor.ts';
 import type { LoopWatch } from './loop-watch.ts';
@@ -149,6 +150,12 @@ export class Lanes {
   /** Kills a job, or asks it to stop where its pool cannot. */
   end(jobId: string, reason: Error): void {
     if (!this.kill(jobId, reason)) this.cancel(jobId, reason);
+  }
+
+  /** Has a task fail that runs on the event loop, because of something its own code does not hear of. Returns whether it runs there. */
+  spoil(message: TaskMessage, error: Error): boolean {
+    const isIt = (run: Run) => run.message === message;
+    return [...this.#pools.values()].some((pool) => pool instanceof AsyncPool && pool.spoil(isIt, error));
   }
 
   /** Takes back those of these jobs that wait for a slot. */
