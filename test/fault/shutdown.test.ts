@@ -129,6 +129,10 @@ test.each<[string, Trial]>([
     { task: 'tasks.nap', pool: 'processes', signal: 'SIGTERM', wholeGroup: all },
   ],
   [
+    'half of them with their group, and tasks run once in threads',
+    { task: 'tasks.napOnce', pool: 'threads', signal: 'SIGTERM', wholeGroup: half },
+  ],
+  [
     'all with their group and those processes, and tasks run once',
     { task: 'tasks.napOnce', pool: 'processes', signal: 'SIGTERM', wholeGroup: all },
   ],
@@ -146,9 +150,20 @@ test.each<[string, Trial]>([
   },
 );
 
-test(`${rounds} workers are killed at random moments: nothing is lost`, { timeout: 180_000 }, async () => {
-  await using place = new Workplace('?visibilityTimeout=1');
-  const { endings, ended } = await ordeal(place, { task: 'tasks.nap', signal: 'SIGKILL', wholeGroup: half });
-  expect(endings).toEqual(Array.from({ length: rounds }, () => undefined));
-  expect(new Set(notes(place, 'end'))).toEqual(new Set(ended));
-});
+test.each(['async', 'threads', 'processes'] as const)(
+  `${rounds} workers are killed at random moments: nothing is lost, with the pool %s`,
+  {
+    timeout: 180_000,
+  },
+  async (pool) => {
+    await using place = new Workplace('?visibilityTimeout=1');
+    const { endings, ended } = await ordeal(place, {
+      task: 'tasks.nap',
+      signal: 'SIGKILL',
+      wholeGroup: half,
+      ...(pool !== 'async' && { pool }),
+    });
+    expect(endings).toEqual(Array.from({ length: rounds }, () => undefined));
+    expect(new Set(notes(place, 'end'))).toEqual(new Set(ended));
+  },
+);
