@@ -156,7 +156,7 @@ describe.each(['threads', 'processes'] as const)('a worker with a lane of %s', (
   );
 });
 
-test('of several limits the nearest counts: that of the call, of the task, of the worker', async () => {
+test('of several limits the nearest counts, that of the call, of the task, of the worker; 0 is none', async () => {
   await using play = new Playground({ taskTimeLimit: 60 }, { timeLimit: 0.1, softTimeLimit: 0.05 });
   const reason = async (self: TaskContext) => {
     await new Promise((resolve) => self.signal.addEventListener('abort', resolve));
@@ -165,6 +165,10 @@ test('of several limits the nearest counts: that of the call, of the task, of th
   const plain = play.app.task('plain', { bind: true }, reason);
   const own = play.app.task('own', { bind: true, softTimeLimit: 0.06, timeLimit: 5 }, reason);
   const deaf = play.app.task('deaf', () => new Promise(() => {}));
+  const slow = play.app.task('slow', async () => {
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    return 'in its own time';
+  });
   await play.work();
   const value = async (call: Promise<AsyncResult<unknown>>) => (await call).get({ timeout: 5 });
   expect(await value(plain.delay())).toMatch('0.05 s');
@@ -175,6 +179,7 @@ test('of several limits the nearest counts: that of the call, of the task, of th
   expect(await value(Promise.resolve(play.app.result(message.properties.correlation_id)))).toMatch('0.08 s');
   await expect(value(deaf.delay())).rejects.toThrow(/time limit of 0\.1 s/);
   await expect(value(deaf.applyAsync([], { timeLimit: 0.2 }))).rejects.toThrow(/time limit of 0\.2 s/);
+  expect(await value(slow.applyAsync([], { timeLimit: 0, softTimeLimit: 0 }))).toBe('in its own time');
 });
 
 test('on the event loop, too, a task is tried again after its hard limit, or goes to the dead letters, as it says', async () => {
