@@ -188,6 +188,12 @@ export class Lanes {
     };
   }
 
+  /** After its hard limit a body on the event loop may go on: a run beside it would break what these options say. */
+  #mustBeLast(definition: TaskDefinition | undefined): boolean {
+    const { once, serial } = definition?.options ?? {};
+    return (once === true || serial !== undefined) && !this.#poolOf(definition).features.kill;
+  }
+
   #make(name: PoolName): Pool<Run> {
     const { app, executor, setup, loopWatch } = this.#options;
     const { pool, slots } = setup;
@@ -239,10 +245,11 @@ export class Lanes {
       return error instanceof WorkerShutdownError || error instanceof LeaseLostError ? { kind: 'release' } : failure;
     }
     if (kind === 'error') return failure;
-    const { executor } = this.#options;
-    if (kind === 'timeLimit') return executor.stopped(request, error);
-    const options = this.#options.app.tasks.get(request.message.task)?.options ?? {};
-    const again = taskOption(options, 'rejectOnWorkerLost') ?? this.#options.app.config.taskRejectOnWorkerLost;
+    const { executor, app } = this.#options;
+    const definition = app.tasks.get(request.message.task);
+    if (kind === 'timeLimit') return this.#mustBeLast(definition) ? failure : executor.stopped(request, error);
+    const options = definition?.options ?? {};
+    const again = taskOption(options, 'rejectOnWorkerLost') ?? app.config.taskRejectOnWorkerLost;
     return again ? { kind: 'abandon', error } : executor.stopped(request, error);
   }
 }

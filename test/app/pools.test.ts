@@ -197,7 +197,15 @@ test('on the event loop, too, a task is tried again after its hard limit, or goe
   const buried = play.app.task('buried', { ...options, autoretryFor: [Error], acksOnFailureOrTimeout: false }, (self) =>
     stuck('buried', self.request.retries),
   );
+  // Their bodies may still go on: a second run would be one beside it.
+  const limits = { once: { once: true }, serial: { serial: () => 'k' } };
+  const last = Object.entries(limits).map(([name, limit]) =>
+    play.app.task(name, { ...options, ...limit, autoretryFor: [TimeLimitExceeded] }, (self) =>
+      stuck(name, self.request.retries),
+    ),
+  );
   await play.work();
+  for (const task of last) await expect((await task.delay()).get({ timeout: 5 })).rejects.toThrow(/time limit/i);
   expect(await (await retried.delay()).get({ timeout: 5 })).toBe(1);
   await expect((await buried.delay()).get({ timeout: 5 })).rejects.toThrow(/time limit/i);
   const { deadLetters } = await play.app.broker();
@@ -206,7 +214,7 @@ test('on the event loop, too, a task is tried again after its hard limit, or goe
     return letters.length > 0 && letters;
   });
   expect(letter?.reason).toMatch(/time limit/i);
-  expect(runs).toEqual(['retried', 'retried', 'buried']);
+  expect(runs).toEqual(['once', 'serial', 'retried', 'retried', 'buried']);
 });
 
 describe('wrong pools', () => {
