@@ -112,10 +112,10 @@ export class Executor {
     return definition.fn(definition.self ? definition.self() : context, ...args);
   }
 
-  /** Of a task that runs once people want to know whether it does now; and what a claim costs, it costs in any case. */
+  /** Of a task that runs once people want to know whether it does now. An ECS task says RUNNING by itself. */
   #tracks({ run, definition: { options } }: Begun): boolean {
     if (run.message.ignoreResult) return false;
-    return options.trackStarted ?? (options.once === true || this.#app.config.taskTrackStarted);
+    return options.trackStarted ?? ((options.once && options.runOn === undefined) || this.#app.config.taskTrackStarted);
   }
 
   async #started({ message }: Run, request: TaskRequest): Promise<void> {

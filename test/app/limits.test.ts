@@ -62,12 +62,15 @@ describe.each(stores)('once on %s', (store: StoreName) => {
       return invoice;
     });
     const silent = app.task('silent', { once: true, trackStarted: false }, () => go.promise);
+    // One on ECS says so itself.
+    const job = app.task('job', { once: true, runOn: 'ecs', queue: 'celery' }, () => go.promise);
     const worker = await shop.worker(app);
-    const [good, bad, unseen] = [await task.delay('good'), await task.delay('bad'), await silent.delay()];
+    const [good, bad] = [await task.delay('good'), await task.delay('bad')];
+    const unseen = [await silent.delay(), await job.delay()];
     await until(async () => (await good.state) === 'STARTED' && (await bad.state) === 'STARTED');
     expect(await good.info).toMatchObject({ pid: process.pid, hostname: worker.hostname });
-    await until(async () => (await depth(app))?.inFlight === 3);
-    expect(await unseen.state).toBe('PENDING');
+    await until(async () => (await depth(app))?.inFlight === 4);
+    for (const one of unseen) expect(await one.state).toBe('PENDING');
     go.resolve();
     expect(await good.get({ timeout: 20 })).toBe('good');
     await expect(bad.get({ timeout: 20 })).rejects.toThrow('refused');
