@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import type { LovageApp } from '../app/app.ts';
+import { printedLines } from '../app/logger.ts';
 import { type TaskDefinition, taskOption } from '../app/task.ts';
 import type { ChildPoolOptions, Pool, PoolFailure, PoolJob, PoolOptions, PoolOutcome } from '../contracts/pool.ts';
 import { ConfigError, LeaseLostError, WorkerShutdownError } from '../errors.ts';
@@ -231,7 +232,11 @@ export class Lanes {
       recipe: { module: sibling(import.meta.url, 'child-runner').href, factory: 'taskRunner', args: [childApp] },
       ...(maxTasksPerChild !== undefined && { maxTasksPerChild }),
       ...(maxMemoryPerChild !== undefined && { maxMemoryPerChild }),
-      onOutput: ({ label, stream, line }) => process[stream].write(label ? `[${label}] ${line}\n` : `${line}\n`),
+      onOutput({ label, stream, line }) {
+        const { out } = app.logger;
+        if (out?.json) process[out.fd === 1 ? 'stdout' : 'stderr'].write(printedLines([line], stream, label));
+        else process[stream].write(label ? `[${label}] ${line}\n` : `${line}\n`);
+      },
       onTrouble: (error, retryMs) =>
         app.logger.error({ error }, `a child of the pool could not start; trying again in ${retryMs / 1000} s`),
       onRoom,

@@ -1,9 +1,12 @@
 import { format } from 'node:util';
 import { currentRunning, type Running } from '../app/current-task.ts';
+import { type LogOut, printedLines } from '../app/logger.ts';
 import { TaskExitError } from '../errors.ts';
 
 /** Told of what tasks do to the process in which they run beside others. */
 export interface StrayEvents {
+  /** Where the log goes: what tasks print is to go with it. */
+  readonly out: LogOut | undefined;
   /** A promise was rejected that nobody handles; `running` is the task that made it, if one did. */
   onRejection(reason: unknown, running: Running | undefined): void;
   /** A task called `process.exit()`. Returns whether it still runs here: then the process does not end. */
@@ -63,8 +66,12 @@ function labelLines(method: 'debug' | 'info' | 'log' | 'warn' | 'error'): () => 
   console[method] = (...args) => {
     const running = currentRunning();
     if (!running) return print.apply(console, args);
-    const label = `[${running.message.task}[${running.message.id}]] `;
-    print.call(console, label + format(...args).replaceAll('\n', `\n${label}`));
+    const label = `${running.message.task}[${running.message.id}]`;
+    const lines = format(...args).split('\n');
+    const json = [...watching].find(({ out }) => out?.json)?.out;
+    if (!json) return print.call(console, lines.map((line) => `[${label}] ${line}`).join('\n'));
+    const stream = method === 'warn' || method === 'error' ? 'stderr' : 'stdout';
+    process[json.fd === 1 ? 'stdout' : 'stderr'].write(printedLines(lines, stream, label));
   };
   return () => {
     console[method] = print;

@@ -145,6 +145,7 @@ export class Worker {
       else if (sinceMs >= echoMs) this.#shutdown.remind(name);
     });
     const stopWatchingStrays = watchStrays({
+      out: this.app.logger.out,
       onRejection: (reason, running) => this.#rejected(toError(reason), running),
       onExit: (error, running) => this.#spoil(running, error),
     });

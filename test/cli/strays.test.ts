@@ -83,3 +83,23 @@ test('what a task prints has its name and id on each line', async () => {
   const label = `[say[${id}]] `;
   await until(() => worker.stdout.includes(`${label}one\n${label}two 2\n`) && worker.stderr.includes(`${label}oops\n`));
 });
+
+test.each(['async', 'threads'])('with --json what a task prints is JSON as well, in the pool %s', async (pool) => {
+  const { worker, send } = await open('--json', '-P', pool);
+  const { id } = await send('say');
+  const lines = () =>
+    worker.stdout
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line));
+  await until(() => lines().some(({ msg }) => msg === 'oops'));
+  const said = lines().filter(({ stream }) => stream !== undefined);
+  const common = { level: 'info', task: 'say', id };
+  expect(said.map(({ time: _, ...rest }) => rest)).toEqual([
+    { ...common, msg: 'one', stream: 'stdout' },
+    { ...common, msg: 'two 2', stream: 'stdout' },
+    { ...common, msg: 'oops', stream: 'stderr' },
+  ]);
+  worker.process.kill('SIGTERM');
+  expect((await worker.end()).stderr).toBe('');
+});
