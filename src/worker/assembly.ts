@@ -15,7 +15,7 @@ import { LoopWatch } from './loop-watch.ts';
 import { RenewableConsumer } from './renewable-consumer.ts';
 import { Revocations } from './revocations.ts';
 import { Settler } from './settler.ts';
-import type { WorkerSetup } from './setup.ts';
+import { checkLimitsOfTasks, type WorkerSetup } from './setup.ts';
 import type { Ending } from './shutdown.ts';
 import { TaskLog, type WorkerCounts } from './task-log.ts';
 import { Watchdog } from './watchdog.ts';
@@ -45,6 +45,7 @@ export async function assemble(needs: AssemblyNeeds): Promise<Assembly> {
   const { app, setup, counts, happen, signal } = needs;
   const { hostname, queues } = setup;
   const { logger } = app;
+  checkLimitsOfTasks(app, setup);
   const { broker, publisher, results } = await firstConnection(app, queues, signal);
   const { leaseMs } = broker.features;
   const leases = new LeaseKeeper({
