@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import { stamped, withStamps } from '../canvas/stamps.ts';
 import { ArgumentsError, ConfigError } from '../errors.ts';
 import { newId } from '../util/ids.ts';
 import type { TaskMessage, WireSignature } from '../wire/task-message.ts';
@@ -65,10 +66,10 @@ export class Preparer {
       origin,
     };
     if (parent) message.parentId = parent.message.id;
-    const stamps = options.stamps ?? parent?.message.stamps;
+    const stamps = withStamps(options.stamps, parent?.message.stamps);
     if (stamps && Object.keys(stamps).length > 0) {
-      message.stamps = options.stamps ? { ...parent?.message.stamps, ...stamps } : stamps;
-      message.stampedHeaders = Object.keys(message.stamps);
+      message.stamps = stamps;
+      message.stampedHeaders = Object.keys(stamps);
     }
     const delayMs = setTimes(message, options, own, now);
     const { timeLimit = own?.timeLimit, softTimeLimit = own?.softTimeLimit } = options;
@@ -78,8 +79,8 @@ export class Preparer {
     if (options.shadow !== undefined) message.shadow = options.shadow;
     if (options.argsRepr !== undefined) message.argsRepr = options.argsRepr;
     if (options.kwargsRepr !== undefined) message.kwargsRepr = options.kwargsRepr;
-    if (options.link) message.link = wireSignatures(options.link);
-    if (options.linkError) message.linkError = wireSignatures(options.linkError);
+    if (options.link) message.link = wireSignatures(options.link).map((one) => stamped(one, stamps));
+    if (options.linkError) message.linkError = wireSignatures(options.linkError).map((one) => stamped(one, stamps));
     return {
       queue,
       message,

@@ -74,14 +74,22 @@ export function withOptions(signature: WireSignature, more: WireOptions): WireSi
   return { ...signature, options: merged(signature.options, more) };
 }
 
-/** Options with more; `undefined` and Celery's null say nothing. */
+/** Options with more; `undefined` and Celery's null say nothing. Stamps add up, and those that were there stay. */
 export function merged(options: WireOptions, more: WireOptions): WireOptions {
   const all: Record<string, unknown> = { ...options };
+  const stamps = namesOfStamps(options);
   for (const [name, value] of Object.entries(more)) {
-    if (value === undefined || value === null) continue;
-    all[name] = name === 'link' || name === 'link_error' ? [...signaturesIn(all, name), ...[value].flat()] : value;
+    if (value === undefined || value === null || stamps.includes(name)) continue;
+    if (name === 'link' || name === 'link_error') all[name] = [...signaturesIn(all, name), ...[value].flat()];
+    else if (name === 'stamped_headers') all[name] = [...new Set([...stamps, ...namesOfStamps(more)])];
+    else all[name] = value;
   }
   return all;
+}
+
+/** Each stamp is an option of its own; which of them are stamps, is another one. */
+export function namesOfStamps({ stamped_headers: names }: WireOptions): readonly string[] {
+  return Array.isArray(names) ? names.map(String) : [];
 }
 
 /** The signatures in an option such as `link`. */

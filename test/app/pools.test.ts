@@ -55,6 +55,25 @@ describe.each(['threads', 'processes'] as const)('a worker with a lane of %s', (
     await expect((await shop.unwritable.delay()).get({ timeout: 20 })).rejects.toThrow(/run/);
   });
 
+  test('has tasks replaced and chords grow from there', async () => {
+    const { add, more, replaced, total, app } = shop;
+    // Those of the application, whose modules are loaded anew.
+    const { chain, chord } = await import('../../src/index.ts');
+    for (const [by, value] of [
+      ['task', 6],
+      ['chain', 7],
+      ['group', 13],
+    ] as const) {
+      expect(await (await replaced.delay(5, by)).get({ timeout: 20 })).toBe(value);
+      expect(await (await chain(replaced.s(5, by), add.s(100)).delay()).get({ timeout: 20 })).toBe(value + 100);
+      expect(await (await chord([replaced.s(5, by), more.s(1)], total.s()).delay()).get({ timeout: 20 })).toBe(
+        value + 1 + 1101,
+      );
+    }
+    await expect((await more.delay(1)).get({ timeout: 20 })).rejects.toThrow(/no member of a chord/);
+    expect(app.tasks.get('pool.replaced')?.options.pool).toBe(pool);
+  });
+
   test('kills an endless loop at its hard limit, while others go on', async () => {
     const endless = await shop.forever.delay();
     const others = await shop.here.applyMany(Array.from({ length: 100 }, (_, i): [number] => [i]));
@@ -82,6 +101,24 @@ describe.each(['threads', 'processes'] as const)('a worker with a lane of %s', (
       const letters = await (await shop.app.broker()).deadLetters.list();
       expect(letters.map(({ reason }) => reason).join()).toMatch(/delivered 4 times/);
       await expect((await shop.dieTold.delay()).get({ timeout: 20 })).rejects.toThrow(/WorkerLost|SIGKILL/);
+    },
+  );
+
+  test.runIf(pool === 'processes')(
+    'ends chords and chains with a task whose process always dies, and tells their errbacks',
+    async () => {
+      const { add, die, dieTold, errback, here, total } = shop;
+      const { ChordError, chain, chord } = await import('../../src/index.ts');
+      for (const member of [die.si('in a chord'), dieTold.si()]) {
+        const body = await chord([member, add.s(1, 1)], total.s().linkError(errback.s())).delay();
+        await expect(body.get({ timeout: 60 })).rejects.toThrow(ChordError);
+        await until(() => readFileSync(notes, 'utf8').split('\n').includes(`told of ${body.id}`));
+      }
+      for (const step of [die.si('in a chain'), dieTold.si()]) {
+        const last = await chain(here.s(1), step, here.si(2)).linkError(errback.s()).delay();
+        await expect(last.get({ timeout: 60 })).rejects.toThrow(/delivered 4 times|SIGKILL/);
+        await until(() => readFileSync(notes, 'utf8').split('\n').includes(`told of ${last.parent?.id}`));
+      }
     },
   );
 });

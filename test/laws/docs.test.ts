@@ -11,6 +11,19 @@ describe('documentation', () => {
     expect(read('docs/config.md')).toBe(configDocs());
   });
 
+  test('every row of the table of failures in docs/canvas.md names tests that there are', () => {
+    const [, section = ''] = /## What happens when something fails\n([\s\S]*?)\n## /.exec(read('docs/canvas.md')) ?? [];
+    const rows = [...section.matchAll(/^\|(?! what happens|-).*\| (.*) \|$/gm)].map(([, cell = '']) => cell);
+    expect(rows.length).toBeGreaterThan(20);
+    const named = rows.map((cell) => /^(?:`(test\/[^`]+)` )?`([^`]+)`$/.exec(cell));
+    expect(rows.filter((_, i) => !named[i])).toEqual([]);
+    const missing = named.flatMap((found) => {
+      const [, file = 'test/app/canvas/failures.test.ts', name = ''] = found ?? [];
+      return read(file).includes(name) ? [] : [`${file}: ${name}`];
+    });
+    expect(missing).toEqual([]);
+  });
+
   test('every error code of src/errors.ts has its row in docs/errors.md, and no other is there', () => {
     const codes = [...read('src/errors.ts').matchAll(/readonly code(?:: string)? = '([A-Z_]+)'/g)].map((m) => m[1]);
     const documented = [...read('docs/errors.md').matchAll(/^\| `([A-Z_]+)` \|/gm)].map((m) => m[1]);

@@ -20,13 +20,22 @@ function first(name: string): boolean {
   return true;
 }
 
-export function makeCanvasApp(url: string, canvasStorage: 'message' | 'backend'): Lovage {
+function noteRun(id: string): void {
+  if (folder !== '') appendFileSync(join(folder, 'runs'), `${id} ${process.pid}\n`);
+}
+
+/** `onRun` hears of each task that has come to its end, however that is stored. */
+export function makeCanvasApp(
+  url: string,
+  canvasStorage: 'message' | 'backend',
+  onRun: (id: string) => void = noteRun,
+): Lovage {
   const app = new Lovage('graphs', {
     broker: url,
     taskMaxDeliveries: 50,
     canvasStorage,
     logger: { debug() {}, info() {}, warn() {}, error() {} },
-    ...(url.startsWith('redis') && { brokerTransportOptions: { leaseTimeout: 1 } }),
+    ...(url.startsWith('redis') && { brokerTransportOptions: { leaseTimeout: 2 } }),
   });
   const work = app.task('g.work', { bind: true, maxRetries: 3 }, (self, ...args: unknown[]): number => {
     const { n, kind } = args.at(-1) as NodeSpec;
@@ -35,7 +44,7 @@ export function makeCanvasApp(url: string, canvasStorage: 'message' | 'backend')
     if (kind === 'retry' && retries === 0) throw self.retry({ countdown: 0.01 });
     if (kind === 'fail') throw new RangeError(`node ${n}`);
     if (kind === 'replace') self.replace(work.s(...args.slice(0, -1), { n, kind: 'plain' }) as never);
-    if (folder !== '') appendFileSync(join(folder, 'runs'), `${id}\n`);
+    onRun(id);
     return sumOf(n, args.slice(0, -1));
   });
   return app;
