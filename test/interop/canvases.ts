@@ -273,10 +273,10 @@ export const canvases: readonly Canvases[] = [
     error: 'ValueError',
   },
   {
-    name: 'an error in the header of a chord in a header',
-    python: "chord([chord([s('fail', 'no'), s('add', 1, 1)], s('xsum')), s('add', 3, 3)], s('echo'))",
-    typescript: ({ s }) => chorded([chorded([s('fail', 'no'), s('add', 1, 1)], s('xsum')), s('add', 3, 3)], s('echo')),
-    error: 'ChordError',
+    name: 'an error in the body of a chord in a chain',
+    python: "chain(s('add', 1, 0), chord([s('add', 1), s('add', 2)], s('fail')), s('add', 1))",
+    typescript: ({ s }) => chained(s('add', 1, 0), chorded([s('add', 1), s('add', 2)], s('fail')), s('add', 1)),
+    error: 'ValueError',
   },
   {
     name: 'an error in the last step of a chain',
