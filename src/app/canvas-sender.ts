@@ -2,7 +2,7 @@ import type { Sent } from '../canvas/canvas.ts';
 import { chordMembers } from '../canvas/expand.ts';
 import { freeze, nodeOf } from '../canvas/freeze.ts';
 import { stamped, withStamps } from '../canvas/stamps.ts';
-import { toWireOptions } from '../canvas/wire-options.ts';
+import { toWireOptions, wireSignatures } from '../canvas/wire-options.ts';
 import { withOptions } from '../canvas/wire-tree.ts';
 import { ConfigError } from '../errors.ts';
 import { newId } from '../util/ids.ts';
@@ -36,8 +36,7 @@ export async function sendCanvas(
 
 /** Refuses links of a call with a chord that could never end. */
 export async function checkLinks(app: TaskHost, { link, linkError }: CallOptions): Promise<void> {
-  const links = [link ?? [], linkError ?? []].flat().map((one) => one.toWire());
-  for (const one of links) await checkChords(app, freeze(one, newId));
+  for (const one of wireSignatures([link ?? [], linkError ?? []].flat())) await checkChords(app, freeze(one, newId));
 }
 
 /** Refuses a chord that could never end, wherever it is in a workflow. */

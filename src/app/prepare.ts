@@ -1,13 +1,14 @@
 import { hostname } from 'node:os';
 import { stamped, withStamps } from '../canvas/stamps.ts';
+import { wireSignatures } from '../canvas/wire-options.ts';
 import { ArgumentsError, ConfigError } from '../errors.ts';
 import { newId } from '../util/ids.ts';
-import type { TaskMessage, WireSignature } from '../wire/task-message.ts';
+import type { TaskMessage } from '../wire/task-message.ts';
 import type { Config } from './config.ts';
 import { currentRunning } from './current-task.ts';
 import { keyOf } from './limits.ts';
 import type { Router } from './router.ts';
-import { type CallOptions, checkTimeLimits, type Sendable, type TaskOptions } from './task-options.ts';
+import { type CallOptions, checkTimeLimits, type TaskOptions } from './task-options.ts';
 
 /** A task message with all that its way to the broker needs. */
 export interface Prepared {
@@ -114,9 +115,4 @@ function setTimes(
   const eta = options.eta === undefined ? now + (options.countdown ?? 0) * 1000 : Number(options.eta);
   message.eta = eta;
   return Math.max(0, eta - now);
-}
-
-/** Signatures as they travel. */
-export function wireSignatures(value: Sendable | readonly Sendable[]): WireSignature[] {
-  return [value].flat().map((signature) => signature.toWire());
 }

@@ -1,8 +1,9 @@
 import type { CallOptions, Sendable } from '../app/task-options.ts';
 import { ConfigError } from '../errors.ts';
 import { formatIsoTime, parseIsoTime } from '../wire/iso-time.ts';
+import type { WireSignature } from '../wire/task-message.ts';
 import { stampsOf } from './stamps.ts';
-import type { WireOptions } from './wire-tree.ts';
+import { checkDepth, type WireOptions } from './wire-tree.ts';
 
 /** What stands for an option of ours on the wire, where only the name differs. */
 const sameValues = {
@@ -40,8 +41,16 @@ export function toWireOptions(options: CallOptions): Record<string, unknown> {
   return wire;
 }
 
-function wireSignatures(value: Sendable | readonly Sendable[]): unknown[] {
-  return [value].flat().map((one) => one.toWire());
+/**
+ * Signatures as they travel.
+ * @throws ConfigError for one that contains itself
+ */
+export function wireSignatures(value: Sendable | readonly Sendable[]): WireSignature[] {
+  return [value].flat().map((one) => {
+    const wire = one.toWire();
+    checkDepth(wire);
+    return wire;
+  });
 }
 
 function isoTime(value: Date | number): string {

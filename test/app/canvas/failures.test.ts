@@ -365,5 +365,8 @@ describe('what cannot be', () => {
     const cyclic = { ...group([shop.add.s(1, 1)]).toWire(), kwargs: { tasks } };
     tasks.push(cyclic);
     expect(() => shop.app.signature(cyclic)).toThrow(/contains itself/);
+    const link = { toWire: () => cyclic };
+    await expect(shop.add.applyAsync([1, 1], { link, stamps: { tenant: 'acme' } })).rejects.toThrow(/contains itself/);
+    await expect(chain(shop.add.s(1, 1).set({ linkError: link })).delay()).rejects.toThrow(/contains itself/);
   });
 });
