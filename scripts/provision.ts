@@ -54,7 +54,7 @@ export const lanes: readonly Lane[] = [
       'test/app/canvas/client-envelopes.test.ts',
       'test/cli/{redis-doctor,worker-signals}.test.ts',
       'test/examples/heroku.test.ts',
-      'test/fault/{canvas,migrate,migrate-sqs,once,reconnect}.test.ts',
+      'test/fault/{canvas,migrate,migrate-sqs,once,reconnect,redelivered}.test.ts',
     ],
     needs: [redis],
   },

@@ -256,7 +256,7 @@ export class WorkerLostError extends LovageError {
   }
 }
 
-/** A task in a thread or process of a pool called `process.exit()`: that task fails, the worker goes on. */
+/** A task called `process.exit()`: that task fails, the worker goes on. */
 export class TaskExitError extends LovageError {
   override readonly code = 'TASK_EXIT';
 }

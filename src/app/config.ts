@@ -222,7 +222,7 @@ export const configTable = {
     kind: kinds.flag,
     default: false,
     celery: ['task_track_started', 'CELERY_TRACK_STARTED'],
-    doc: 'Store STARTED when a run begins.',
+    doc: 'Store STARTED when a run begins, with process and worker. Tasks with `once` do so without it.',
   }),
   taskAcksLate: option({
     kind: kinds.flag,

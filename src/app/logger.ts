@@ -46,6 +46,13 @@ export function streamLogger(
   };
 }
 
+/** What a task has printed, as lines of JSON where the log is made of these, for whoever reads it expects nothing else. */
+export function printedLines(lines: readonly string[], stream: 'stdout' | 'stderr', label: string | undefined): string {
+  const [, task, id] = /^(.*)\[(.*)\]$/.exec(label ?? '') ?? [];
+  const time = new Date().toISOString();
+  return lines.map((line) => jsonLine('info', time, { ...(task && { task, id }), stream }, line)).join('');
+}
+
 function jsonLine(level: LogLevel, time: string, fields: object, message: string): string {
   const safe = Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, jsonValue(value)]));
   return `${JSON.stringify({ level, time, msg: message, ...safe })}\n`;

@@ -44,7 +44,10 @@ export const taskOptionTable = {
   compression: option({ kind: kinds.oneOf('zlib', 'gzip', 'brotli', 'zstd'), doc: 'Overrides taskCompression.' }),
   ignoreResult: option({ kind: kinds.flag, doc: 'Overrides taskIgnoreResult.' }),
   storeErrorsEvenIfIgnored: option({ kind: kinds.flag, doc: 'Overrides taskStoreErrorsEvenIfIgnored.' }),
-  trackStarted: option({ kind: kinds.flag, doc: 'Overrides taskTrackStarted.' }),
+  trackStarted: option({
+    kind: kinds.flag,
+    doc: 'Overrides taskTrackStarted; true for a task with `once`, unless given.',
+  }),
   acksLate: option({ kind: kinds.flag, doc: 'Overrides taskAcksLate.' }),
   acksOnFailureOrTimeout: option({ kind: kinds.flag, doc: 'Overrides taskAcksOnFailureOrTimeout.' }),
   maxDeliveries: option({ kind: kinds.int(1), doc: 'Overrides taskMaxDeliveries.' }),
@@ -58,7 +61,11 @@ export const taskOptionTable = {
     default: 180,
     doc: 'Seconds before a retry that names no delay.',
   }),
-  autoretryFor: option({ kind: errorClasses, default: [], doc: 'Errors that retry the task by themselves.' }),
+  autoretryFor: option({
+    kind: errorClasses,
+    default: [],
+    doc: 'Errors that retry the task by themselves. TimeLimitExceeded and WorkerLostError only where they are named.',
+  }),
   dontAutoretryFor: option({
     kind: errorClasses,
     default: [],
@@ -235,6 +242,6 @@ export function checkTimeLimits(
 ): void {
   if (!timeLimit || !softTimeLimit || softTimeLimit < timeLimit) return;
   throw new ConfigError(
-    `${where}: expected softTimeLimit to be below timeLimit, got ${softTimeLimit} s and ${timeLimit} s`,
+    `${where}: expected softTimeLimit to be below timeLimit, got ${softTimeLimit} s and ${timeLimit} s; give the soft one less time, or the hard one more`,
   );
 }

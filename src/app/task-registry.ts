@@ -8,7 +8,7 @@ import { localContext } from './local-context.ts';
 import { makeDefinition, type Task, type TaskDefinition, type TaskFunction, taskHandle } from './task.ts';
 import { classHooks, TaskInstances } from './task-base.ts';
 import { allOptions, type Inherited, type TaskMaker, taskMaker } from './task-maker.ts';
-import type { TaskOptions } from './task-options.ts';
+import { checkTimeLimits, type TaskOptions } from './task-options.ts';
 
 /** The tasks of an application: by name, with what is around their bodies, and where they are found. */
 export class TaskRegistry {
@@ -50,6 +50,8 @@ export class TaskRegistry {
   #register(name: string, own: TaskOptions, fn: TaskFunction, inherited: Inherited): Task {
     const app = this.#app;
     const options = allOptions(own, inherited);
+    // Each may be right where it was written.
+    checkTimeLimits(`task '${name}', with what it inherits`, options);
     const file = this.discovery.registering();
     const taken = this.#tasks.get(name);
     if (taken) throw nameTaken(taken, file);

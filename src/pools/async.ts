@@ -14,7 +14,13 @@ interface Running<Request> {
   readonly job: PoolJob<Request>;
   readonly controller: AbortController;
   limits: JobLimits | undefined;
+  /** It has failed, whatever it returns. */
+  spoiled?: Error;
+  grace?: NodeJS.Timeout;
 }
+
+/** How long a spoiled job may go on: it may also never end, because of what spoiled it. */
+const graceMs = 5_000;
 
 /**
  * Runs tasks in this process, on its event loop: as many at once as there are slots, which suits work that waits for
@@ -74,6 +80,22 @@ export class AsyncPool<Request, Outcome> implements Pool<Request> {
     if (mode === 'hard' || !running) return false;
     running.controller.abort(reason);
     return true;
+  }
+
+  /**
+   * Something went wrong in a running job that its own code does not hear of: its signal aborts, and it fails with the error
+   * when it ends, or after five seconds. Returns whether there is such a job.
+   */
+  spoil(picks: (request: Request) => boolean, error: Error): boolean {
+    for (const running of this.#running.values()) {
+      if (!picks(running.job.request)) continue;
+      if (running.spoiled) return true;
+      running.spoiled = error;
+      running.grace = setTimeout(() => this.#later(running, { kind: 'error', error }), graceMs).unref();
+      running.controller.abort(error);
+      return true;
+    }
+    return false;
   }
 
   withdraw(jobIds: ReadonlySet<string>, reason: Error): void {
@@ -139,16 +161,19 @@ export class AsyncPool<Request, Outcome> implements Pool<Request> {
     if (this.#running.get(running.job.id) !== running) return;
     this.#running.delete(running.job.id);
     running.limits?.clear();
+    clearTimeout(running.grace);
     this.#begin([this.#failed(running.job, failure)]);
   }
 
   /** `undefined` where the job was given up before. */
   #ended(running: Running<Request>, outcome: Outcome): PoolOutcome<Request, Outcome> | undefined {
-    const { job, limits } = running;
+    const { job, limits, spoiled } = running;
     if (this.#running.get(job.id) !== running) return undefined;
     this.#running.delete(job.id);
     limits?.clear();
-    return { job, outcome };
+    if (!spoiled) return { job, outcome };
+    clearTimeout(running.grace);
+    return this.#failed(job, { kind: 'error', error: spoiled });
   }
 
   #failed(job: PoolJob<Request>, failure: PoolFailure): PoolOutcome<Request, Outcome> {

@@ -37,7 +37,7 @@ export function checkLimits({ timeLimitMs, softTimeLimitMs }: PoolJob<unknown>):
   }
   if (timeLimitMs === undefined || softTimeLimitMs === undefined || softTimeLimitMs < timeLimitMs) return undefined;
   return new ConfigError(
-    `Expected the soft time limit to be below the hard one, got ${softTimeLimitMs} and ${timeLimitMs} ms.`,
+    `Expected the soft time limit to be below the hard one, got ${softTimeLimitMs} and ${timeLimitMs} ms. Give the soft one less time, or the hard one more.`,
   );
 }
 

@@ -15,7 +15,7 @@ import { LoopWatch } from './loop-watch.ts';
 import { RenewableConsumer } from './renewable-consumer.ts';
 import { Revocations } from './revocations.ts';
 import { Settler } from './settler.ts';
-import type { WorkerSetup } from './setup.ts';
+import { checkLimitsOfTasks, type WorkerSetup } from './setup.ts';
 import type { Ending } from './shutdown.ts';
 import { TaskLog, type WorkerCounts } from './task-log.ts';
 import { Watchdog } from './watchdog.ts';
@@ -45,6 +45,18 @@ export async function assemble(needs: AssemblyNeeds): Promise<Assembly> {
   const { app, setup, counts, happen, signal } = needs;
   const { hostname, queues } = setup;
   const { logger } = app;
+  checkLimitsOfTasks(app, setup);
+  const { workerBlockWarning } = app.config;
+  const loopWatch =
+    workerBlockWarning > 0 ? new LoopWatch({ hostname, limitMs: workerBlockWarning * 1000, logger }) : undefined;
+  const lanes = new Lanes({
+    app,
+    executor: new Executor(app, hostname),
+    setup,
+    loopWatch,
+    onOutcomes: (outcomes) => dispatcher.ended(outcomes),
+    onRoom: () => dispatcher.wake(),
+  });
   const { broker, publisher, results } = await firstConnection(app, queues, signal);
   const { leaseMs } = broker.features;
   const leases = new LeaseKeeper({
@@ -78,17 +90,6 @@ export async function assemble(needs: AssemblyNeeds): Promise<Assembly> {
     hostname,
     patienceMs: leaseMs ?? 30_000,
     onSettled: () => dispatcher.wake(),
-  });
-  const { workerBlockWarning } = app.config;
-  const loopWatch =
-    workerBlockWarning > 0 ? new LoopWatch({ hostname, limitMs: workerBlockWarning * 1000, logger }) : undefined;
-  const lanes = new Lanes({
-    app,
-    executor: new Executor(app, hostname),
-    setup,
-    loopWatch,
-    onOutcomes: (outcomes) => dispatcher.ended(outcomes),
-    onRoom: () => dispatcher.wake(),
   });
   const gates = new Gates({ app, results, claims, hostname, onDue: (sorted) => dispatcher.enter(sorted) });
   const revocations = new Revocations({
@@ -127,7 +128,10 @@ export async function assemble(needs: AssemblyNeeds): Promise<Assembly> {
     await endLeases();
     await consumer.close();
   };
-  await orElse(lanes.start(), undo);
+  await orElse(lanes.start(), async () => {
+    await undo();
+    await (await listening)();
+  });
   const stopControl = await orElse(listening, async () => {
     await lanes.stop();
     await undo();

@@ -19,6 +19,8 @@ interface Begun {
   readonly signal: AbortSignal;
 }
 
+const never = new AbortController().signal;
+
 /** Runs task bodies: arguments, context, hooks, retries, and what an error means. It never throws. */
 export class Executor {
   readonly #app: TaskHost;
@@ -49,6 +51,18 @@ export class Executor {
     } catch (error) {
       return failed(error);
     }
+  }
+
+  /**
+   * What becomes of a run that was ended from outside, by its time limit or by the death of its process: it fails, or is
+   * tried again where `autoretryFor` names that very class. `Error` does not stand for it: what hangs once may always hang.
+   */
+  stopped(run: Run, error: Error): Outcome {
+    const definition = definitionOf(this.#app, run.message.task);
+    const names = definition?.options.autoretryFor?.some((one) => one === error.constructor);
+    if (!definition || !names) return { kind: 'failure', error, children: [] };
+    const context = new WorkerContext(this.#app, definition, run, never, this.#hostname);
+    return this.#failed(error, { run, definition, context, children: [], signal: never });
   }
 
   /** The same with hooks around the body; they are awaited, so this is never done at once. */
@@ -98,8 +112,10 @@ export class Executor {
     return definition.fn(definition.self ? definition.self() : context, ...args);
   }
 
-  #tracks({ run, definition }: Begun): boolean {
-    return (definition.options.trackStarted ?? this.#app.config.taskTrackStarted) && !run.message.ignoreResult;
+  /** Of a task that runs once people want to know whether it does now. An ECS task says RUNNING by itself. */
+  #tracks({ run, definition: { options } }: Begun): boolean {
+    if (run.message.ignoreResult) return false;
+    return options.trackStarted ?? ((options.once && options.runOn === undefined) || this.#app.config.taskTrackStarted);
   }
 
   async #started({ message }: Run, request: TaskRequest): Promise<void> {

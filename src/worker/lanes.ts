@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import type { LovageApp } from '../app/app.ts';
+import { printedLines } from '../app/logger.ts';
 import { type TaskDefinition, taskOption } from '../app/task.ts';
 import type { ChildPoolOptions, Pool, PoolFailure, PoolJob, PoolOptions, PoolOutcome } from '../contracts/pool.ts';
 import { ConfigError, LeaseLostError, WorkerShutdownError } from '../errors.ts';
@@ -8,6 +9,7 @@ import { processPool } from '../pools/processes.ts';
 import { SoloPool } from '../pools/solo.ts';
 import { threadPool } from '../pools/threads.ts';
 import { sibling } from '../util/sibling.ts';
+import type { TaskMessage } from '../wire/task-message.ts';
 import type { ChildApp } from './child-runner.ts';
 import type { Executor } from './executor.ts';
 import type { LoopWatch } from './loop-watch.ts';
@@ -151,6 +153,12 @@ export class Lanes {
     if (!this.kill(jobId, reason)) this.cancel(jobId, reason);
   }
 
+  /** Has a task fail that runs on the event loop, because of something its own code does not hear of. Returns whether it runs there. */
+  spoil(message: TaskMessage, error: Error): boolean {
+    const isIt = (run: Run) => run.message === message;
+    return [...this.#pools.values()].some((pool) => pool instanceof AsyncPool && pool.spoil(isIt, error));
+  }
+
   /** Takes back those of these jobs that wait for a slot. */
   withdraw(jobIds: ReadonlySet<string>, reason: Error): void {
     for (const pool of this.#pools.values()) pool.withdraw(jobIds, reason);
@@ -179,6 +187,12 @@ export class Lanes {
       ...(hard && { timeLimitMs: hard * 1000 }),
       ...(soft && { softTimeLimitMs: soft * 1000 }),
     };
+  }
+
+  /** After its hard limit a body on the event loop may go on: a run beside it would break what these options say. */
+  #mustBeLast(definition: TaskDefinition | undefined): boolean {
+    const { once, serial } = definition?.options ?? {};
+    return (once === true || serial !== undefined) && !this.#poolOf(definition).features.kill;
   }
 
   #make(name: PoolName): Pool<Run> {
@@ -218,7 +232,11 @@ export class Lanes {
       recipe: { module: sibling(import.meta.url, 'child-runner').href, factory: 'taskRunner', args: [childApp] },
       ...(maxTasksPerChild !== undefined && { maxTasksPerChild }),
       ...(maxMemoryPerChild !== undefined && { maxMemoryPerChild }),
-      onOutput: ({ label, stream, line }) => process[stream].write(label ? `[${label}] ${line}\n` : `${line}\n`),
+      onOutput({ label, stream, line }) {
+        const { out } = app.logger;
+        if (out?.json) process[out.fd === 1 ? 'stdout' : 'stderr'].write(printedLines([line], stream, label));
+        else process[stream].write(label ? `[${label}] ${line}\n` : `${line}\n`);
+      },
       onTrouble: (error, retryMs) =>
         app.logger.error({ error }, `a child of the pool could not start; trying again in ${retryMs / 1000} s`),
       onRoom,
@@ -231,10 +249,13 @@ export class Lanes {
     if (kind === 'cancelled') {
       return error instanceof WorkerShutdownError || error instanceof LeaseLostError ? { kind: 'release' } : failure;
     }
-    if (kind !== 'lost') return failure;
-    const options = this.#options.app.tasks.get(request.message.task)?.options ?? {};
-    const again = taskOption(options, 'rejectOnWorkerLost') ?? this.#options.app.config.taskRejectOnWorkerLost;
-    return again ? { kind: 'abandon', error } : failure;
+    if (kind === 'error') return failure;
+    const { executor, app } = this.#options;
+    const definition = app.tasks.get(request.message.task);
+    if (kind === 'timeLimit') return this.#mustBeLast(definition) ? failure : executor.stopped(request, error);
+    const options = definition?.options ?? {};
+    const again = taskOption(options, 'rejectOnWorkerLost') ?? app.config.taskRejectOnWorkerLost;
+    return again ? { kind: 'abandon', error } : executor.stopped(request, error);
   }
 }
 

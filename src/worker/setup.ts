@@ -80,6 +80,21 @@ export function workerSetup(app: LovageApp, options: WorkerOptions): WorkerSetup
   };
 }
 
+/**
+ * Refuses tasks whose own limits contradict those that the worker gives them: each of their runs would fail. To be called
+ * when all tasks are registered.
+ * @throws ConfigError
+ */
+export function checkLimitsOfTasks(app: LovageApp, setup: Pick<WorkerSetup, 'timeLimit' | 'softTimeLimit'>): void {
+  for (const [name, { options }] of app.tasks) {
+    const { timeLimit = setup.timeLimit, softTimeLimit = setup.softTimeLimit } = options;
+    checkTimeLimits(`task '${name}', with the limits of the worker for what it does not say`, {
+      timeLimit,
+      softTimeLimit,
+    });
+  }
+}
+
 function slotsOf({ config }: LovageApp, { concurrency }: WorkerOptions, pool: PoolName): number {
   if (pool === 'solo') return 1;
   return concurrency ?? (pool === 'async' ? config.workerConcurrency : (config.workerChildren ?? defaultChildren));

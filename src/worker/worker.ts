@@ -1,7 +1,9 @@
 import type { LovageApp } from '../app/app.ts';
 import type { Autoscale } from '../app/autoscale.ts';
+import { type Running, runOutside } from '../app/current-task.ts';
 import { Lifecycle } from '../app/lifecycle.ts';
 import { ConfigError, WorkerShutdownError } from '../errors.ts';
+import { toError } from '../pools/thrown.ts';
 import { type Assembly, assemble } from './assembly.ts';
 import { isPoolChild } from './child-runner.ts';
 import { retryLimit } from './first-connection.ts';
@@ -12,6 +14,7 @@ import { type WorkerOptions, type WorkerSetup, workerSetup } from './setup.ts';
 import { type Ending, Shutdown } from './shutdown.ts';
 import { echoMs, isRemapped, listenForSignals, readSignal, type StopMode } from './signals.ts';
 import { StateKeeper } from './state-keeper.ts';
+import { watchStrays } from './strays.ts';
 import type { WorkerCounts } from './task-log.ts';
 import type { WorkerEvent, WorkerState } from './worker-state.ts';
 
@@ -134,9 +137,6 @@ export class Worker {
       else if (this.state === 'stopped') this.#stopping?.then(resolve, reject);
     };
     const onAbort = () => void this.#end('warm', 'its signal').catch(() => {});
-    const onStray = (error: unknown) => {
-      this.app.logger.error({ error }, 'a task left a promise behind that was rejected; await it, or catch its errors');
-    };
     const remapped = isRemapped(process.env, (text) => this.app.logger.warn({}, text));
     const stopListening = listenForSignals((name, sinceMs) => {
       const mode = readSignal(name, { mode: this.#shutdown.mode, sinceMs, remapped });
@@ -144,7 +144,11 @@ export class Worker {
       if (mode) this.#end(mode, name).catch(() => {});
       else if (sinceMs >= echoMs) this.#shutdown.remind(name);
     });
-    process.on('unhandledRejection', onStray);
+    const stopWatchingStrays = watchStrays({
+      out: this.app.logger.out,
+      onRejection: (reason, running) => this.#rejected(toError(reason), running),
+      onExit: (error, running) => this.#spoil(running, error),
+    });
     signal?.addEventListener('abort', onAbort, { once: true });
     const stopWatching = this.onState(onState);
     try {
@@ -155,9 +159,22 @@ export class Worker {
     } finally {
       stopWatching();
       stopListening();
-      process.off('unhandledRejection', onStray);
+      stopWatchingStrays();
       signal?.removeEventListener('abort', onAbort);
     }
+  }
+
+  #rejected(error: Error, running: Running | undefined): void {
+    const { message } = running ?? {};
+    const fields = message ? { task: message.task, id: message.id, error } : { error };
+    const end = running && this.#spoil(running, error) ? ': the task fails' : '';
+    this.app.logger.error(fields, `a promise was rejected that nobody handles${end}. Await it, or catch its errors`);
+  }
+
+  /** Has a task fail that runs beside others; returns whether it runs here. */
+  #spoil({ message }: Running, error: Error): boolean {
+    // What follows is the worker's doing, not the task's.
+    return runOutside(() => this.#shutdown.parts?.lanes.spoil(message, error) ?? false);
   }
 
   async #start(): Promise<Ending> {

@@ -36,6 +36,11 @@ async function open(options: LovageOptions) {
     ran.push(n);
     return n;
   });
+  const slowOnce = app.task('tasks.slowOnce', { once: true }, async (n: number) => {
+    ran.push(n);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    return n;
+  });
   const more = app.task('tasks.more', { bind: true }, async (self, n: number) => {
     await self.addToChord(double.s(n));
     // The next run of the same task adds the same one.
@@ -49,7 +54,7 @@ async function open(options: LovageOptions) {
     await worker.stop({ now: true });
     await app.close();
   };
-  return { app, double, more, once, sum, ran, [Symbol.asyncDispose]: close };
+  return { app, double, more, once, slowOnce, sum, ran, [Symbol.asyncDispose]: close };
 }
 
 test('a task costs one write in DynamoDB; what else it is asked is asked for many tasks at once', async () => {
@@ -89,5 +94,33 @@ describe.each(['dynamodb', 's3'])('on %s', (kind) => {
     await one.once.applyAsync([7], { taskId: id });
     await (await one.double.delay(1)).get(soon);
     expect(one.ran).toEqual([7, 1]);
+  });
+
+  test('of many copies at once, on two workers, one runs', async () => {
+    const options = { backend: await backend(), broker: `memory://copies-${kind}?visibilityTimeout=3` };
+    await using one = await open(options);
+    await using two = await open(options);
+    const copies = Array.from({ length: 12 }, () => one.slowOnce.applyAsync([7], { taskId: `copies-${kind}` }));
+    expect(await (await copies[0])?.get(soon)).toBe(7);
+    await Promise.all(copies);
+    const broker = await one.app.broker();
+    await until(async () => {
+      const [depth] = await broker.countMany(['celery']);
+      return depth && depth.ready + depth.inFlight + depth.delayed === 0;
+    }, 30_000);
+    expect([...one.ran, ...two.ran]).toEqual([7]);
+  });
+
+  test('a claim whose worker died ends with its lease: the task runs then, and not before', async () => {
+    await using one = await open({ backend: await backend() });
+    const key = `once:orphan-${kind}`;
+    const limits = (await one.app.backend())?.limits;
+    const claimed = performance.now();
+    await limits?.claimMany([{ key, holder: 'a worker that died', leaseMs: 2000 }]);
+    const result = await one.slowOnce.applyAsync([8], { taskId: `orphan-${kind}` });
+    expect(await result.get(soon)).toBe(8);
+    // The clocks of the stores tell whole seconds.
+    expect(performance.now() - claimed).toBeGreaterThan(900);
+    expect(one.ran).toEqual([8]);
   });
 });

@@ -56,6 +56,19 @@ describe.each(places)('on %s, a lane of %s beside the event loop', (store, pool)
     expect(await (await shop.where.delay(3)).get(timeout)).toEqual([3, pool, false]);
   }, 60_000);
 
+  test('children are replaced after their number of tasks, or when they have too much memory', async () => {
+    const shop = await open(store, pool);
+    const place = async () => (await shop.nap.delay(1)).get(timeout);
+    const few = await shop.work({ maxTasksPerChild: 2 });
+    const [a, b, c] = [await place(), await place(), await place()];
+    expect(b).toBe(a);
+    expect(c).not.toBe(a);
+    await few.stop();
+    // Less than any has.
+    await shop.work({ maxMemoryPerChild: 1024 });
+    expect(await place()).not.toBe(await place());
+  }, 60_000);
+
   test('hooks run, and resources are open, in the child', async () => {
     const shop = await open(store, pool);
     const worker = await shop.work();

@@ -52,6 +52,31 @@ describe.each(stores)('once on %s', (store: StoreName) => {
     expect(runs).toBe(1);
   });
 
+  test('whoever asks sees that it runs, where, and how it ended', async () => {
+    await using shop = await LimitShop.open(store);
+    const app = shop.app();
+    const go = Promise.withResolvers<void>();
+    const task = app.task('pay', { once: true }, async (invoice: string) => {
+      await go.promise;
+      if (invoice === 'bad') throw new Error('refused');
+      return invoice;
+    });
+    const silent = app.task('silent', { once: true, trackStarted: false }, () => go.promise);
+    // One on ECS says so itself.
+    const job = app.task('job', { once: true, runOn: 'ecs', queue: 'celery' }, () => go.promise);
+    const worker = await shop.worker(app);
+    const [good, bad] = [await task.delay('good'), await task.delay('bad')];
+    const unseen = [await silent.delay(), await job.delay()];
+    await until(async () => (await good.state) === 'STARTED' && (await bad.state) === 'STARTED');
+    expect(await good.info).toMatchObject({ pid: process.pid, hostname: worker.hostname });
+    await until(async () => (await depth(app))?.inFlight === 4);
+    for (const one of unseen) expect(await one.state).toBe('PENDING');
+    go.resolve();
+    expect(await good.get({ timeout: 20 })).toBe('good');
+    await expect(bad.get({ timeout: 20 })).rejects.toThrow('refused');
+    expect([await good.state, await bad.state]).toEqual(['SUCCESS', 'FAILURE']);
+  });
+
   test.each(['ignores its result', 'fails'])('a copy of a task that %s finds that it ran', async (kind) => {
     await using shop = await LimitShop.open(store);
     const app = shop.app();
@@ -276,6 +301,27 @@ describe.each(stores)('rates of all workers on %s', (store: StoreName) => {
     // 2.3 s by the rate; those who come late may make up for one second.
     expect((slow.at(-1) ?? 0) - (slow[0] ?? 0)).toBeGreaterThan(1250);
     expect(starts.get('other')?.[0]).toBeLessThan(slow.at(-1) ?? 0);
+  });
+
+  test('nobody spins: each of many that wait asks once for its moment, and once more when that has come', async () => {
+    await using shop = await LimitShop.open(store);
+    const drivers = shop.drivers();
+    let asked = 0;
+    const { limits } = drivers.backend;
+    if (!limits) throw new Error('it keeps no rates');
+    const reserveMany: typeof limits.reserveMany = async (requests) => {
+      asked += requests.length;
+      return limits.reserveMany(requests);
+    };
+    const backend = override(drivers.backend, { limits: override(limits, { reserveMany }) });
+    const app = shop.app({ ...drivers, backend });
+    const task = app.task('get', { rateLimit: { limit: '20/s' } }, (n: number) => n);
+    const results = await task.applyMany(Array.from({ length: 40 }, (_, n): [number] => [n]));
+    await shop.worker(app, { concurrency: 4 });
+    await Promise.all(results.map((result) => result.get({ timeout: 30 })));
+    // A timer, or a clock, may be a little early.
+    expect(asked).toBeGreaterThan(40);
+    expect(asked).toBeLessThan(2.5 * 40);
   });
 
   test('lose no moment to tasks that are revoked or have expired', async () => {

@@ -1,13 +1,37 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { ConfigError, chain, chord, Lovage, Worker } from '../../src/index.ts';
+import {
+  type AsyncResult,
+  ConfigError,
+  chain,
+  chord,
+  Lovage,
+  SoftTimeLimitExceeded,
+  TaskBase,
+  type TaskContext,
+  TimeLimitExceeded,
+  Worker,
+} from '../../src/index.ts';
 import { Playground } from '../support/in-memory.ts';
 import { until } from '../support/workplace.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'lovage-pools-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** A message as Python writes it. */
+function fromPython(task: string, { args = [], timelimit }: { args?: unknown[]; timelimit: (number | null)[] }) {
+  const id = randomUUID();
+  return {
+    body: Buffer.from(JSON.stringify([args, {}, {}])),
+    contentType: 'application/json',
+    contentEncoding: 'utf-8',
+    headers: { lang: 'py', task, id, timelimit },
+    properties: { correlation_id: id },
+  };
+}
 
 describe.each(['threads', 'processes'] as const)('a worker with a lane of %s', (pool) => {
   let shop: typeof import('../support/pool-app.ts');
@@ -82,6 +106,53 @@ describe.each(['threads', 'processes'] as const)('a worker with a lane of %s', (
     expect(await (await shop.where.delay(3)).get({ timeout: 20 })).toEqual([3, pool, false]);
   });
 
+  const noted = (line: string) =>
+    existsSync(notes)
+      ? readFileSync(notes, 'utf8')
+          .split('\n')
+          .filter((one) => one === line).length
+      : 0;
+
+  test('tries a task again after its hard limit where autoretryFor names that, up to maxRetries', async () => {
+    expect(await (await shop.stuckRetried.delay('once', false)).get({ timeout: 20 })).toBe(1);
+    expect(noted('stuck once')).toBe(2);
+    await expect((await shop.stuckRetried.delay('always', true)).get({ timeout: 20 })).rejects.toThrow(/time limit/i);
+    expect(noted('stuck always')).toBe(2);
+  });
+
+  test('sends a task to the dead letters after its hard limit where failures are not acknowledged', async () => {
+    const result = await shop.stuckForGood.delay('for good');
+    await expect(result.get({ timeout: 20 })).rejects.toThrow(/time limit/i);
+    const { deadLetters } = await shop.app.broker();
+    const letter = await until(async () =>
+      (await deadLetters.list()).find(({ message }) => message.headers.id === result.id),
+    );
+    expect(letter.reason).toMatch(/time limit of 0.3 s/i);
+    // `Error` stands for the errors of its code, not for what ended it.
+    expect(noted('stuck for good')).toBe(1);
+  });
+
+  test('kills an endless loop at the limit of its call, also where a caller in another language gave it', async () => {
+    const call = await shop.spin.applyAsync(['by call'], { timeLimit: 0.3 });
+    await expect(call.get({ timeout: 20 })).rejects.toThrow(/time limit of 0\.3 s/);
+    const message = fromPython('pool.spin', { args: ['by header'], timelimit: [0.4, null] });
+    await (await shop.app.broker()).publishMany([{ queue: 'celery', message }]);
+    const result = shop.app.result(message.properties.correlation_id);
+    await expect(result.get({ timeout: 20 })).rejects.toThrow(/time limit of 0\.4 s/);
+    expect([noted('spins by call'), noted('spins by header')]).toEqual([1, 1]);
+  });
+
+  test('kills an endless loop when its task is revoked with terminate, and goes on', async () => {
+    const result = await shop.spin.delay('away');
+    await until(() => noted('spins away') === 1);
+    await result.revoke({ terminate: true });
+    await expect(result.get({ timeout: 20 })).rejects.toThrow('terminated');
+    expect(await (await shop.where.delay(4)).get({ timeout: 20 })).toEqual([4, pool, false]);
+    // Not what its body comes to, nor a failure of its killed child.
+    expect(await result.state).toBe('REVOKED');
+    await until(async () => (await (await shop.app.broker()).countMany(['celery']))[0]?.inFlight === 0);
+  });
+
   test('aborts the signal at the soft limit', async () => {
     expect(await (await shop.patient.delay()).get({ timeout: 20 })).toBe('ended in time');
   });
@@ -101,6 +172,7 @@ describe.each(['threads', 'processes'] as const)('a worker with a lane of %s', (
       const letters = await (await shop.app.broker()).deadLetters.list();
       expect(letters.map(({ reason }) => reason).join()).toMatch(/delivered 4 times/);
       await expect((await shop.dieTold.delay()).get({ timeout: 20 })).rejects.toThrow(/WorkerLost|SIGKILL/);
+      expect(await (await shop.dieRetried.delay()).get({ timeout: 20 })).toBe(1);
     },
   );
 
@@ -139,6 +211,67 @@ test('a worker that runs one task at a time has tasks replaced and chords grow, 
   expect(await (await chord([replaced.s(5), more.s(1)], total.s()).delay()).get({ timeout: 5 })).toBe(16 + 1 + 101);
 });
 
+test('of several limits the nearest counts, that of the call, of the task, of the worker; 0 is none', async () => {
+  await using play = new Playground({ taskTimeLimit: 60 }, { timeLimit: 0.1, softTimeLimit: 0.05 });
+  const reason = async (self: TaskContext) => {
+    await new Promise((resolve) => self.signal.addEventListener('abort', resolve));
+    return self.signal.reason instanceof SoftTimeLimitExceeded ? self.signal.reason.message : 'another reason';
+  };
+  const plain = play.app.task('plain', { bind: true }, reason);
+  const own = play.app.task('own', { bind: true, softTimeLimit: 0.06, timeLimit: 5 }, reason);
+  const deaf = play.app.task('deaf', () => new Promise(() => {}));
+  const slow = play.app.task('slow', async () => {
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    return 'in its own time';
+  });
+  await play.work();
+  const value = async (call: Promise<AsyncResult<unknown>>) => (await call).get({ timeout: 5 });
+  expect(await value(plain.delay())).toMatch('0.05 s');
+  expect(await value(own.delay())).toMatch('0.06 s');
+  expect(await value(own.applyAsync([], { softTimeLimit: 0.07 }))).toMatch('0.07 s');
+  const message = fromPython('own', { timelimit: [null, 0.08] });
+  await (await play.app.broker()).publishMany([{ queue: 'celery', message }]);
+  expect(await value(Promise.resolve(play.app.result(message.properties.correlation_id)))).toMatch('0.08 s');
+  await expect(value(deaf.delay())).rejects.toThrow(/time limit of 0\.1 s/);
+  await expect(value(deaf.applyAsync([], { timeLimit: 0.2 }))).rejects.toThrow(/time limit of 0\.2 s/);
+  expect(await value(slow.applyAsync([], { timeLimit: 0, softTimeLimit: 0 }))).toBe('in its own time');
+});
+
+test('on the event loop, too, a task is tried again after its hard limit, or goes to the dead letters, as it says', async () => {
+  await using play = new Playground();
+  const runs: string[] = [];
+  const stuck = async (name: string, retries: number) => {
+    runs.push(name);
+    if (retries === 0) await new Promise(() => {});
+    return retries;
+  };
+  const options = { bind: true, timeLimit: 0.05, defaultRetryDelay: 0 } as const;
+  const retried = play.app.task('retried', { ...options, autoretryFor: [TimeLimitExceeded] }, (self) =>
+    stuck('retried', self.request.retries),
+  );
+  const buried = play.app.task('buried', { ...options, autoretryFor: [Error], acksOnFailureOrTimeout: false }, (self) =>
+    stuck('buried', self.request.retries),
+  );
+  // Their bodies may still go on: a second run would be one beside it.
+  const limits = { once: { once: true }, serial: { serial: () => 'k' } };
+  const last = Object.entries(limits).map(([name, limit]) =>
+    play.app.task(name, { ...options, ...limit, autoretryFor: [TimeLimitExceeded] }, (self) =>
+      stuck(name, self.request.retries),
+    ),
+  );
+  await play.work();
+  for (const task of last) await expect((await task.delay()).get({ timeout: 5 })).rejects.toThrow(/time limit/i);
+  expect(await (await retried.delay()).get({ timeout: 5 })).toBe(1);
+  await expect((await buried.delay()).get({ timeout: 5 })).rejects.toThrow(/time limit/i);
+  const { deadLetters } = await play.app.broker();
+  const [letter] = await until(async () => {
+    const letters = await deadLetters.list();
+    return letters.length > 0 && letters;
+  });
+  expect(letter?.reason).toMatch(/time limit/i);
+  expect(runs).toEqual(['once', 'serial', 'retried', 'retried', 'buried']);
+});
+
 describe('wrong pools', () => {
   test('limits that contradict each other are refused where they are written', () => {
     const app = new Lovage('limits', { broker: 'memory://limits' });
@@ -148,6 +281,35 @@ describe('wrong pools', () => {
     expect(() => new Worker(app, { timeLimit: 1, softTimeLimit: 2 })).toThrow(ConfigError);
     const all = new Lovage('limits', { broker: 'memory://limits', taskTimeLimit: 3, taskSoftTimeLimit: 3 });
     expect(() => new Worker(all)).toThrow(/the worker: expected softTimeLimit to be below timeLimit, got 3 s and 3 s/);
+  });
+
+  test('so are those that a task inherits, from its maker or its class', () => {
+    const app = new Lovage('limits', { broker: 'memory://limits' });
+    class Patient extends TaskBase {
+      static readonly options = { softTimeLimit: 5 };
+    }
+    const told = /task 'bad', with what it inherits: expected softTimeLimit to be below timeLimit, got 5 s and 3 s/;
+    expect(() => app.defineTask({ softTimeLimit: 5 })('bad', { timeLimit: 3 }, () => 1)).toThrow(told);
+    expect(() => app.task('bad', { base: Patient, timeLimit: 3 }, () => 1)).toThrow(told);
+  });
+
+  test('a worker whose limits contradict those of a task does not start', async () => {
+    await using play = new Playground({ taskTimeLimit: 3 });
+    play.app.task('limits.patient', { softTimeLimit: 5 }, () => 1);
+    await expect(play.work()).rejects.toThrow(
+      /task 'limits.patient', with the limits of the worker .*: expected softTimeLimit to be below timeLimit, got 5 s and 3 s/,
+    );
+  });
+
+  test('a call whose limit contradicts one of the worker is the failure of that task', async () => {
+    await using play = new Playground({}, { softTimeLimit: 5 });
+    const task = play.app.task('limits.task', () => 1);
+    await play.work();
+    const call = await task.applyAsync([], { timeLimit: 2 });
+    await expect(call.get({ timeout: 5 })).rejects.toThrow(
+      /soft time limit to be below the hard one, got 5000 and 2000 ms/,
+    );
+    expect(await (await task.delay()).get({ timeout: 5 })).toBe(1);
   });
 
   test('so are those of a call that contradict each other, or what its task says', async () => {
@@ -164,17 +326,11 @@ describe('wrong pools', () => {
   test('those of a caller in another language are the failure of its task', async () => {
     await using play = new Playground();
     const task = play.app.task('limits.task', () => 1);
-    const id = '22222222-2222-4222-8222-222222222222';
-    const message = {
-      body: Buffer.from('[[], {}, {}]'),
-      contentType: 'application/json',
-      contentEncoding: 'utf-8',
-      headers: { lang: 'py', task: 'limits.task', id, timelimit: [2, 2] },
-      properties: { correlation_id: id },
-    };
+    const message = fromPython('limits.task', { timelimit: [2, 2] });
     await (await play.app.broker()).publishMany([{ queue: 'celery', message }]);
     await play.work();
-    await expect(play.app.result(id).get({ timeout: 5 })).rejects.toThrow(/soft time limit to be below the hard one/);
+    const result = play.app.result(message.properties.correlation_id);
+    await expect(result.get({ timeout: 5 })).rejects.toThrow(/soft time limit to be below the hard one/);
     expect(await (await task.delay()).get({ timeout: 5 })).toBe(1);
   });
 

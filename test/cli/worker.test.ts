@@ -175,6 +175,7 @@ describe('lovage worker', () => {
 
   test.each([
     [['-c', '0'], /-c, --concurrency <n>.*Expected a whole number from 1 to 100000/],
+    [['-c', '-1'], /-c, --concurrency <n>.*Expected a whole number from 1 to 100000/],
     [['-c', 'NaN'], /-c, --concurrency <n>.*Expected a whole number from 1 to 100000/],
     [
       ['--autoscale', '3,10'],
@@ -183,6 +184,8 @@ describe('lovage worker', () => {
     [['--autoscale', 'many'], /--autoscale <max,min>.*Expected max,min/],
     [['--autoscale', '10,0'], /--autoscale <max,min>.*Expected max,min/],
     [['--autoscale', '3,1', '-c', '2'], /both concurrency 2 and autoscale 3,1/],
+    [['--time-limit', '5', '--soft-time-limit', '5'], /softTimeLimit to be below timeLimit, got 5 s and 5 s; give/],
+    [['--time-limit', '-1'], /--time-limit <seconds>.*Expected a number of seconds from 0 up/],
     [['-P', 'prefork'], /--pool <pool>.*Allowed choices are async/],
     [['-l', 'chatty'], /--loglevel.*Allowed choices are error, warning, info, debug/],
     [['--concurency', '3'], /unknown option '--concurency'\n\(Did you mean --concurrency\?\)/],

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { Certificate } from '../support/certificate.ts';
 import { freePort, type RedisServer, startRedis } from '../support/redis-server.ts';
 import { until } from '../support/workplace.ts';
 
@@ -139,31 +140,53 @@ describe('the Heroku example', () => {
     }
   }, 120_000);
 
-  test('a worker that is stopped in the middle of a job is gone in time, and another goes on from its checkpoint', async () => {
-    // Longer than a dyno gives: 12 s.
-    const env = { PART_MS: '400', DYNO: 'worker.1' };
+  test('a worker that is stopped in the middle of jobs of 30 s is gone in time, and another goes on from their checkpoints', async () => {
+    // As it is: 30 s, longer than a dyno gives.
+    const env = { DYNO: 'worker.1' };
     const runner = new Runner(nf(), ['start', 'web=1,worker=1'], env);
     await runner.says('listening on port');
     await runner.says('ready.');
-    const place = await post();
-    await until(async () => partOf(await page(place)) >= 2, 30_000);
+    const places = [await post(), await post(), await post()];
+    for (const place of places) await until(async () => partOf(await page(place)) >= 2, 30_000);
     const second = new Runner(nf(), ['start', 'worker=1'], env);
     await second.says('ready.');
     process.kill(runner.pid(1), 'SIGTERM');
-    await runner.says(/warm shutdown \(SIGTERM\), waits up to 8 s for 1 task/);
+    await runner.says(/warm shutdown \(SIGTERM\), waits up to 8 s for 3 tasks/);
     const done = await runner.says('Exited with exit code 1', herokuMs);
-    expect(done).toMatch(/the time is up, 1 task \(reports\.words\[[\w-]+\]\) is aborted and given back/);
-    const report = await until(async () => {
-      const html = await page(place);
-      return html.includes('Your report') && html;
-    }, 60_000);
-    expect(report).toContain('300 words, 8 different ones.');
-    expect(report).toContain('<tr><td>to</td><td>60</td></tr>');
-    expect(report).toContain('run 2 finished it');
+    expect(done).toMatch(/the time is up, 3 tasks \(reports\.words\[[\w-]+\], .*\) are aborted and given back/);
+    // Nothing is lost: not a job, and not what had been done of it.
+    for (const place of places) {
+      const report = await until(async () => {
+        const html = await page(place);
+        return html.includes('Your report') && html;
+      }, 60_000);
+      expect(report).toContain('300 words, 8 different ones.');
+      expect(report).toContain('<tr><td>to</td><td>60</td></tr>');
+      expect(report).toContain('run 2 finished it');
+    }
     const [, part] = /goes on from its checkpoint.*part=(\d+)/.exec(second.output) ?? [];
     expect(Number(part)).toBeGreaterThan(2);
   }, 120_000);
 });
+
+test('on a dyno it takes the certificate that Heroku has signed itself, elsewhere it does not', async () => {
+  using certificate = new Certificate();
+  const tls = await freePort();
+  const files = ['--tls-cert-file', certificate.certFile, '--tls-key-file', certificate.keyFile];
+  await using secure = await startRedis({ args: ['--tls-port', `${tls}`, ...files, '--tls-auth-clients', 'no'] });
+  expect(secure.url).toMatch(/^redis:/);
+  const lovage = (args: readonly string[], variable: string, dyno: string) =>
+    run('npx', ['lovage', '-A', './tasks.ts', ...args], {
+      cwd: project,
+      env: { PATH: path, HOME: folder, [variable]: `rediss://127.0.0.1:${tls}/0`, DYNO: dyno },
+    });
+  const call = ['call', 'reports.words', '--args', '["to be"]'];
+  // Both names of the variable.
+  for (const variable of ['REDIS_URL', 'BROKER_URL']) await lovage(call, variable, 'run.1');
+  const { stdout } = await lovage(['queues', '--json'], 'REDIS_URL', 'run.1');
+  expect(JSON.parse(stdout)).toMatchObject([{ queue: 'celery', ready: 2 }]);
+  await expect(lovage(call, 'REDIS_URL', '')).rejects.toThrow(/no safe connection \(self-signed certificate/);
+}, 60_000);
 
 test('every line of a shell block about it is one that the tests run', () => {
   const known = [

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { chord } from '../../src/index.ts';
 import { kill, until, Workplace } from '../support/workplace.ts';
 
 const lease = '?visibilityTimeout=0.6';
@@ -81,6 +82,26 @@ describe('workers that die', () => {
       return found.length > 0 && found;
     });
     expect(letters.map((letter) => letter.message.headers.task)).toEqual(['tasks.crash']);
+  });
+
+  test('the chord of a task that kills every worker is told, and so are their errbacks', {
+    timeout: 60_000,
+  }, async () => {
+    await using place = new Workplace('?visibilityTimeout=0.3');
+    // Errbacks get the id of what failed.
+    const told = place.app.signature('tasks.effect');
+    const crash = place.app.signature('tasks.crash', ['boom']).set({ taskId: 'crash' }).linkError(told);
+    const body = place.app.signature('tasks.effect').set({ taskId: 'body' }).linkError(told);
+    const result = await chord([crash, place.app.signature('tasks.add', [1, 1])], body).delay();
+    for (let i = 0; i < 3; i += 1) {
+      const worker = await place.worker();
+      await new Promise((resolve) => worker.once('exit', resolve));
+    }
+    await place.worker();
+    await expect(result.get({ timeout: 20 })).rejects.toThrow(/crash raised DeliveryLimitError.*delivered 4 times/);
+    await until(() => place.notes().includes('effect crash') && place.notes().includes('effect body'));
+    const effects = place.notes().filter((line) => line.startsWith('effect'));
+    expect(effects.toSorted()).toEqual(['effect body', 'effect crash']);
   });
 
   test('a message that kills its workers takes no neighbour to the dead letters with it', {

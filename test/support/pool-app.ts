@@ -2,7 +2,7 @@
 import { appendFileSync, existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { threadId } from 'node:worker_threads';
-import { chain, group, Lovage, SoftTimeLimitExceeded } from '../../src/index.ts';
+import { chain, group, Lovage, SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError } from '../../src/index.ts';
 
 const notes = process.env.TEST_NOTES ?? '';
 const note = (text: string) => notes && appendFileSync(notes, `${text}\n`);
@@ -27,6 +27,28 @@ export const here = app.task('pool.here', (n: number) => [n, isMain()]);
 export const forever = app.task('pool.forever', { pool, timeLimit: 0.5 }, () => {
   for (;;);
 });
+/** The same without a limit: somebody has to end it. */
+export const spin = app.task('pool.spin', { pool }, (name: string) => {
+  note(`spins ${name}`);
+  for (;;);
+});
+/** Loops for ever in its first run, or in each. */
+const stuck = (name: string, retries: number, always: boolean) => {
+  note(`stuck ${name}`);
+  while (always || retries === 0);
+  return retries;
+};
+const again = { pool, bind: true, timeLimit: 0.3, maxRetries: 1, defaultRetryDelay: 0 } as const;
+export const stuckRetried = app.task(
+  'pool.stuckRetried',
+  { ...again, autoretryFor: [TimeLimitExceeded] },
+  (self, name: string, always: boolean) => stuck(name, self.request.retries, always),
+);
+export const stuckForGood = app.task(
+  'pool.stuckForGood',
+  { ...again, autoretryFor: [Error], acksOnFailureOrTimeout: false },
+  (self, name: string) => stuck(name, self.request.retries, false),
+);
 export const patient = app.task(
   'pool.patient',
   { pool, bind: true, softTimeLimit: 0.2, timeLimit: 20 },
@@ -71,6 +93,14 @@ export const more = app.task('pool.more', { pool, bind: true }, async (self, n: 
   return n;
 });
 export const errback = app.task('pool.errback', { pool }, (id: string) => note(`told of ${id}`));
+export const dieRetried = app.task(
+  'pool.dieRetried',
+  { pool, bind: true, rejectOnWorkerLost: false, autoretryFor: [WorkerLostError], defaultRetryDelay: 0 },
+  (self) => {
+    if (self.request.retries === 0) process.kill(process.pid, 'SIGKILL');
+    return self.request.retries;
+  },
+);
 export const unwritable = app.task('pool.unwritable', { pool }, () => ({ run: () => {} }));
 export const dated = app.task('pool.dated', { pool }, () => ({ at: new Date(0), bytes: new Uint8Array([1, 2]) }));
 export const effect = app.task('pool.effect', { pool }, (name: string) => note(`effect ${name}`));

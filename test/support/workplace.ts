@@ -18,7 +18,7 @@ export async function until<T>(check: () => T | Promise<T>, ms = 15_000): Promis
   }
 }
 
-/** A folder with a SQLite file, a client application on it, and worker processes that a test may kill. */
+/** A folder with a SQLite file, or the URL of another store, a client application on it, and worker processes that a test may kill. */
 export class Workplace implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), 'lovage-'));
   readonly notesFile = join(this.folder, 'notes');
@@ -28,8 +28,9 @@ export class Workplace implements AsyncDisposable {
   log = '';
   readonly #children = new Set<ChildProcess>();
 
-  constructor(query = '', options: LovageOptions = {}) {
-    this.broker = `sqlite://${join(this.folder, 'test.db')}${query}`;
+  /** `where`: what the URL of the SQLite file ends in, such as `?visibilityTimeout=1`, or the URL of a store. */
+  constructor(where = '', options: LovageOptions = {}) {
+    this.broker = where.includes('://') ? where : `sqlite://${join(this.folder, 'test.db')}${where}`;
     this.app = new Lovage('client', { broker: this.broker, logger: quiet, ...options });
   }
 
