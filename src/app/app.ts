@@ -8,7 +8,7 @@ import { callerFiles } from '../util/import-file.ts';
 import { checkOptions } from '../util/options.ts';
 import { type ResultNode, toTuple } from '../wire/result-tuple.ts';
 import { loadSerializers } from '../wire/serializers.ts';
-import { sendCanvas } from './canvas-sender.ts';
+import { checkLinks, sendCanvas } from './canvas-sender.ts';
 import { type Config, configTable, type ErrorClass, type LovageOptions, resolveConfig } from './config.ts';
 import { type Connections, connect, type Drivers, makeStores } from './connections.ts';
 import { currentRunning } from './current-task.ts';
@@ -181,6 +181,7 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
     if (this.config.taskAlwaysEager) return this.#applyTask<R>(name, checked, options);
     const { definition: own, ...route } = routeOf(this, { task: name, kwargs: options.kwargs ?? {} }, options);
     const prepared = this.#preparer.call(name, checked, { ...options, ...route }, own);
+    if (options.link || options.linkError) await checkLinks(this, options);
     const [id] = await this.#sendCalls([prepared], options, definition);
     return this.#resultOf<R>(prepared, id);
   }
@@ -204,6 +205,7 @@ export class LovageApp implements SignatureSender, ResultSource, AsyncDisposable
       return results;
     }
     const prepared = checked.map((args) => this.#preparer.call(name, args, options, definition?.options));
+    if (options.link || options.linkError) await checkLinks(this, options);
     const ids = await this.#sendCalls(prepared, options, definition);
     return prepared.map((one, i) => this.#resultOf<R>(one, ids[i]));
   }

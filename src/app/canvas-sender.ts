@@ -1,7 +1,8 @@
 import type { Sent } from '../canvas/canvas.ts';
 import { chordMembers } from '../canvas/expand.ts';
 import { freeze, nodeOf } from '../canvas/freeze.ts';
-import { toWireOptions } from '../canvas/wire-options.ts';
+import { stamped, withStamps } from '../canvas/stamps.ts';
+import { toWireOptions, wireSignatures } from '../canvas/wire-options.ts';
 import { withOptions } from '../canvas/wire-tree.ts';
 import { ConfigError } from '../errors.ts';
 import { newId } from '../util/ids.ts';
@@ -18,17 +19,24 @@ export async function sendCanvas(
   app: TaskHost,
   canvas: Sendable,
   args: readonly unknown[],
-  { retry, retryPolicy, signal, ...options }: CallOptions,
+  { retry, retryPolicy, signal, stamps, ...options }: CallOptions,
 ): Promise<Sent> {
-  const frozen = freeze(withOptions(canvas.toWire(), toWireOptions(options)), newId);
+  const running = currentRunning();
+  const far = withStamps(stamps, running?.message.stamps);
+  const frozen = freeze(stamped(withOptions(canvas.toWire(), toWireOptions(options)), far), newId);
   await checkChords(app, frozen);
   const all = launch(app, frozen, { args, ids: newId });
   const { publisher, results } = await app.connections();
   await publisher.publishMany(await begin(app, results, all), { retry, retryPolicy, signal });
-  currentRunning()?.children.push(...all.launched.map(toTuple));
+  running?.children.push(...all.launched.map(toTuple));
   const ignored = new Set(all.messages.flatMap(({ message }) => (message.ignoreResult ? [message.id] : [])));
   const node = nodeOf(frozen);
   return node && resultHandle(node, app, (id) => ignored.has(id));
+}
+
+/** Refuses links of a call with a chord that could never end. */
+export async function checkLinks(app: TaskHost, { link, linkError }: CallOptions): Promise<void> {
+  for (const one of wireSignatures([link ?? [], linkError ?? []].flat())) await checkChords(app, freeze(one, newId));
 }
 
 /** Refuses a chord that could never end, wherever it is in a workflow. */

@@ -1,6 +1,7 @@
 import { type Expansion, expand } from '../canvas/expand.ts';
 import { freeze, type IdSource } from '../canvas/freeze.ts';
-import { fromWireOptions, stampsOf } from '../canvas/wire-options.ts';
+import { stamped, stampsOf } from '../canvas/stamps.ts';
+import { fromWireOptions } from '../canvas/wire-options.ts';
 import { isMap, signatureIn, signaturesIn, textIn, withOptions } from '../canvas/wire-tree.ts';
 import { ConfigError } from '../errors.ts';
 import type { TaskMessage, WireSignature } from '../wire/task-message.ts';
@@ -23,7 +24,9 @@ export function launch(
   signature: WireSignature,
   { args, ids, ancestor }: { args: readonly unknown[]; ids: IdSource; ancestor?: Ancestor },
 ): Launch {
-  const ours = ancestor ? withOptions(signature, { root_id: ancestor.rootId, parent_id: ancestor.id }) : signature;
+  const ours = ancestor
+    ? stamped(withOptions(signature, { root_id: ancestor.rootId, parent_id: ancestor.id }), ancestor.stamps)
+    : signature;
   const { calls, ...rest } = expand(freeze(ours, ids), args, ids);
   return { ...rest, messages: calls.map((call) => prepareCall(app, call, ancestor)) };
 }

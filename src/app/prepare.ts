@@ -1,12 +1,14 @@
 import { hostname } from 'node:os';
+import { stamped, withStamps } from '../canvas/stamps.ts';
+import { wireSignatures } from '../canvas/wire-options.ts';
 import { ArgumentsError, ConfigError } from '../errors.ts';
 import { newId } from '../util/ids.ts';
-import type { TaskMessage, WireSignature } from '../wire/task-message.ts';
+import type { TaskMessage } from '../wire/task-message.ts';
 import type { Config } from './config.ts';
 import { currentRunning } from './current-task.ts';
 import { keyOf } from './limits.ts';
 import type { Router } from './router.ts';
-import { type CallOptions, checkTimeLimits, type Sendable, type TaskOptions } from './task-options.ts';
+import { type CallOptions, checkTimeLimits, type TaskOptions } from './task-options.ts';
 
 /** A task message with all that its way to the broker needs. */
 export interface Prepared {
@@ -65,10 +67,10 @@ export class Preparer {
       origin,
     };
     if (parent) message.parentId = parent.message.id;
-    const stamps = options.stamps ?? parent?.message.stamps;
+    const stamps = withStamps(options.stamps, parent?.message.stamps);
     if (stamps && Object.keys(stamps).length > 0) {
-      message.stamps = options.stamps ? { ...parent?.message.stamps, ...stamps } : stamps;
-      message.stampedHeaders = Object.keys(message.stamps);
+      message.stamps = stamps;
+      message.stampedHeaders = Object.keys(stamps);
     }
     const delayMs = setTimes(message, options, own, now);
     const { timeLimit = own?.timeLimit, softTimeLimit = own?.softTimeLimit } = options;
@@ -78,8 +80,8 @@ export class Preparer {
     if (options.shadow !== undefined) message.shadow = options.shadow;
     if (options.argsRepr !== undefined) message.argsRepr = options.argsRepr;
     if (options.kwargsRepr !== undefined) message.kwargsRepr = options.kwargsRepr;
-    if (options.link) message.link = wireSignatures(options.link);
-    if (options.linkError) message.linkError = wireSignatures(options.linkError);
+    if (options.link) message.link = wireSignatures(options.link).map((one) => stamped(one, stamps));
+    if (options.linkError) message.linkError = wireSignatures(options.linkError).map((one) => stamped(one, stamps));
     return {
       queue,
       message,
@@ -113,9 +115,4 @@ function setTimes(
   const eta = options.eta === undefined ? now + (options.countdown ?? 0) * 1000 : Number(options.eta);
   message.eta = eta;
   return Math.max(0, eta - now);
-}
-
-/** Signatures as they travel. */
-export function wireSignatures(value: Sendable | readonly Sendable[]): WireSignature[] {
-  return [value].flat().map((signature) => signature.toWire());
 }

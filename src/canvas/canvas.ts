@@ -1,8 +1,10 @@
 import type { GroupResult } from '../app/group-result.ts';
 import type { AsyncResult } from '../app/result.ts';
 import { type CallOptions, callOptionTable, type EagerOptions, type Sendable } from '../app/task-options.ts';
+import { ConfigError } from '../errors.ts';
 import { checkOptions } from '../util/options.ts';
 import type { WireSignature } from '../wire/task-message.ts';
+import { withStamps } from './stamps.ts';
 
 /** What sending a signature gives: a handle on one result, or on those of a group. */
 export type Sent = AsyncResult | GroupResult | undefined;
@@ -19,6 +21,25 @@ export interface SignatureSender {
   applyCanvas(canvas: Sendable, args: readonly unknown[], options: EagerOptions): Promise<Sent>;
   /** Errbacks of a chord are those of its header, too (`taskAllowErrorCbOnChordHeader`). */
   readonly tellsHeaders: boolean;
+}
+
+/** Options with others in their place, and stamps besides those that are there. */
+export function withMore(options: CallOptions, more: CallOptions): CallOptions {
+  const stamps = withStamps(more.stamps, options.stamps);
+  return { ...options, ...more, ...(stamps && { stamps }) };
+}
+
+/** Who sends wholes in which there is nothing to send. */
+const nobody: SignatureSender = {
+  sendSignature: () => Promise.reject(new ConfigError('there is no signature here to send')),
+  sendCanvas: () => Promise.resolve(undefined),
+  applyCanvas: () => Promise.resolve(undefined),
+  tellsHeaders: false,
+};
+
+/** Who sends a whole: who sends its parts. */
+export function senderOf(parts: readonly Canvas[]): SignatureSender {
+  return parts.find(({ sender }) => sender !== nobody)?.sender ?? nobody;
 }
 
 /** A signature that takes the result `In`, or none (`si`, or all arguments given). */
@@ -50,9 +71,9 @@ export abstract class Canvas<in Rest extends readonly unknown[] = never, out R =
 
   protected abstract withOptions(options: CallOptions): this;
 
-  /** The same with other options. */
+  /** The same with other options; stamps add up. */
   set(options: CallOptions): this {
-    return this.withOptions({ ...this.options, ...options });
+    return this.withOptions(withMore(this.options, options));
   }
 
   /** The same, and `callback` with its result when it succeeds. */

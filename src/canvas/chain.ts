@@ -1,7 +1,9 @@
 import type { CallOptions } from '../app/task-options.ts';
 import { ConfigError } from '../errors.ts';
 import type { WireSignature } from '../wire/task-message.ts';
-import { Canvas, type Sent, type SignatureSender, type Taking } from './canvas.ts';
+import { Canvas, type Sent, type SignatureSender, senderOf, type Taking } from './canvas.ts';
+import type { RestOfOne } from './group.ts';
+import { stamped } from './stamps.ts';
 import { toWireOptions } from './wire-options.ts';
 import { chainOf, kindOf, tasksOf, upgraded, withOptions } from './wire-tree.ts';
 
@@ -24,7 +26,8 @@ export class Chain<
 
   /** A group with a step after it is written as a chord, and a chain in it step by step, as Celery writes them. */
   override toWire(): WireSignature {
-    return chainOf(upgraded(this.steps.map((step) => step.toWire()).flatMap(unchained)), toWireOptions(this.options));
+    const steps = upgraded(this.steps.map((step) => step.toWire()).flatMap(unchained));
+    return stamped(chainOf(steps, toWireOptions(this.options)));
   }
 }
 
@@ -39,7 +42,8 @@ function unchained(step: WireSignature): readonly WireSignature[] {
 /**
  * Puts a chain together: `await chain(add.s(1, 2), double.s()).delay()`. A step must take what the step before gives, or
  * nothing; a group gives the list of its results. The result is that of the last step; `result.parent` is the one before.
- * @throws ConfigError for what are no signatures, or none at all
+ * A chain without steps sends nothing and has no result, as in Celery.
+ * @throws ConfigError for what are no signatures
  */
 export const chain = ((...steps: readonly Canvas[]): Chain => {
   const wrong = steps.findIndex((step) => !(step instanceof Canvas));
@@ -47,41 +51,32 @@ export const chain = ((...steps: readonly Canvas[]): Chain => {
     throw new ConfigError(
       `chain: expected signatures, such as add.s(1, 2), got ${typeof steps[wrong]} at index ${wrong}`,
     );
-  const [first] = steps;
-  if (!first) throw new ConfigError('chain: expected at least one signature; a chain without steps has no result');
-  return new Chain(first.sender, steps);
+  return new Chain(senderOf(steps), steps);
 }) as unknown as ChainMaker;
 
-/** As many steps as there are here are checked one by one; a chain may have chains as steps. */
 interface ChainMaker {
-  <A extends readonly unknown[], R1, H extends Sent>(s1: Canvas<A, R1, H>): Chain<A, R1, H>;
-  <A extends readonly unknown[], R1, R2, H extends Sent>(s1: Canvas<A, R1>, s2: Taking<R1, R2, H>): Chain<A, R2, H>;
-  <A extends readonly unknown[], R1, R2, R3, H extends Sent>(
-    s1: Canvas<A, R1>,
-    s2: Taking<R1, R2>,
-    s3: Taking<R2, R3, H>,
-  ): Chain<A, R3, H>;
-  <A extends readonly unknown[], R1, R2, R3, R4, H extends Sent>(
-    s1: Canvas<A, R1>,
-    s2: Taking<R1, R2>,
-    s3: Taking<R2, R3>,
-    s4: Taking<R3, R4, H>,
-  ): Chain<A, R4, H>;
-  <A extends readonly unknown[], R1, R2, R3, R4, R5, H extends Sent>(
-    s1: Canvas<A, R1>,
-    s2: Taking<R1, R2>,
-    s3: Taking<R2, R3>,
-    s4: Taking<R3, R4>,
-    s5: Taking<R4, R5, H>,
-  ): Chain<A, R5, H>;
-  <A extends readonly unknown[], R1, R2, R3, R4, R5, R6, H extends Sent>(
-    s1: Canvas<A, R1>,
-    s2: Taking<R1, R2>,
-    s3: Taking<R2, R3>,
-    s4: Taking<R3, R4>,
-    s5: Taking<R4, R5>,
-    s6: Taking<R5, R6, H>,
-  ): Chain<A, R6, H>;
-  /** Any number of steps that all take and give one type. */
+  (): Chain<[], undefined, undefined>;
+  /** Steps that are checked one by one; a chain may have chains as steps. */
+  <Steps extends readonly [Canvas, ...Canvas[]]>(
+    ...steps: Steps & Fitting<Steps>
+  ): Chain<RestOfOne<Steps[0]>, ResultOf<Last<Steps>>, HandleOf<Last<Steps>>>;
+  /** As many steps as there will be, that all take and give one type. */
   <T, H extends Sent>(...steps: readonly Taking<T, T, H>[]): Chain<[T], T, H>;
 }
+
+/** The steps as they have to be: each takes what the one before gives, or nothing. */
+type Fitting<
+  Steps extends readonly unknown[],
+  Before = unknown,
+  Done extends readonly unknown[] = [],
+> = Steps extends readonly [infer Step, ...infer More]
+  ? Fitting<More, ResultOf<Step>, [...Done, Done extends readonly [] ? Step : Fit<Step, Before>]>
+  : Done;
+
+type Fit<Step, Before> = Step extends Taking<Before> ? Step : Taking<Before>;
+
+type ResultOf<Step> = Step extends Canvas<never, infer R> ? R : never;
+
+type Last<Steps extends readonly unknown[]> = Steps extends readonly [...unknown[], infer Step] ? Step : never;
+
+type HandleOf<Step> = Step extends Canvas<never, unknown, infer As> ? As : never;

@@ -1,8 +1,9 @@
 import type { CallOptions } from '../app/task-options.ts';
 import { ConfigError } from '../errors.ts';
 import type { WireSignature } from '../wire/task-message.ts';
-import { Canvas, type Sent, type SignatureSender, type Taking } from './canvas.ts';
+import { Canvas, type Sent, type SignatureSender, senderOf, type Taking } from './canvas.ts';
 import { checkedMembers, Group, type RestOfAll, type ResultsOfAll } from './group.ts';
+import { stamped } from './stamps.ts';
 import { toWireOptions } from './wire-options.ts';
 import { chordOf, isMap, withOptions } from './wire-tree.ts';
 
@@ -48,7 +49,7 @@ export class Chord<
     const body = withOptions(this.body.toWire(), { link, link_error });
     const errors = this.sender.tellsHeaders ? link_error : undefined;
     const header = this.header.map((member) => withOptions(member.toWire(), { link_error: errors }));
-    return chordOf(header, this.onMemberFailure === 'collect' ? collecting(body) : body, options);
+    return stamped(chordOf(header, this.onMemberFailure === 'collect' ? collecting(body) : body, options));
   }
 }
 
@@ -89,5 +90,5 @@ export function chord(
   if (!(body instanceof Canvas)) throw new ConfigError(`chord: expected a signature as its body, got ${typeof body}`);
   if (onMemberFailure !== 'fail' && onMemberFailure !== 'collect')
     throw new ConfigError(`chord: expected onMemberFailure to be 'fail' or 'collect', got ${String(onMemberFailure)}`);
-  return new Chord(body.sender, { header: members, body, onMemberFailure });
+  return new Chord(senderOf([body, ...members]), { header: members, body, onMemberFailure });
 }

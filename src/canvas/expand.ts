@@ -109,18 +109,20 @@ function expandChord(chord: WireSignature, args: readonly unknown[], ids: IdSour
   const body = bodyOf(chord);
   const members = tasksOf(header);
   const { task_id: _id, ...options } = chord.options;
-  if (members.length === 0) return expand(body, [[]], ids);
   const id = textIn(header.options, 'task_id') ?? '';
   const { task_id: _group, chord: _chord, ...own } = header.options;
   const given = chord.immutable ? [] : args;
   const expansions = members.map((member, i) =>
     expandMember(member, { ...merged(own, options), group_id: id, group_index: i, chord: body }, { args: given, ids }),
   );
+  const size = members.reduce((sum, member) => sum + partsOf(member), 0);
+  // There is nothing to wait for.
+  if (size === 0) return combined([...expansions, expand(body, [[]], ids)]);
   const node = groupNode(header);
   const isNested = node.members?.some((one) => one.members !== undefined) ?? false;
   const join = {
     id,
-    size: members.reduce((sum, member) => sum + partsOf(member), 0),
+    size,
     ...(isNested && { shape: node }),
     ...((kindOf(body) === 'chord' || idOf(body) !== bodyIdOf(id)) && { body }),
   };
@@ -205,11 +207,13 @@ function allOf(signatures: readonly WireSignature[], ids: IdSource): Abandoned {
   return { taskIds: all.flatMap(({ taskIds }) => taskIds), members: all.flatMap(({ members }) => members) };
 }
 
-/** The tasks that a chord waits for, of every chord in a frozen signature. */
+/** The tasks that a chord waits for, of every chord in a frozen signature, and in what is linked to its tasks. */
 export function chordMembers(frozen: WireSignature): WireSignature[] {
   switch (kindOf(frozen)) {
-    case 'task':
-      return [];
+    case 'task': {
+      const links = [...signaturesIn(frozen.options, 'link'), ...signaturesIn(frozen.options, 'link_error')];
+      return links.flatMap((link) => chordMembers(freeze(link, () => '')));
+    }
     case 'chord': {
       const header = tasksOf(headerOf(frozen));
       return [...header.flatMap(lastTasks), ...header.flatMap(chordMembers), ...chordMembers(bodyOf(frozen))];

@@ -1,11 +1,10 @@
 import type { CallOptions } from '../app/task-options.ts';
-import { ConfigError } from '../errors.ts';
 import { readSignature } from '../wire/task-fields.ts';
 import type { WireSignature } from '../wire/task-message.ts';
 import { Canvas, type SignatureSender } from './canvas.ts';
 import { Signature } from './signature.ts';
 import { foreignOptions, fromWireOptions, toWireOptions } from './wire-options.ts';
-import { bodyOf, headerOf, kindOf, merged, signaturesIn, tasksOf, type WireOptions } from './wire-tree.ts';
+import { checkDepth, kindOf, merged, signaturesIn } from './wire-tree.ts';
 
 /** A whole that came over the wire: it is kept, and sent, as it is. */
 class WireCanvas extends Canvas {
@@ -26,16 +25,13 @@ class WireCanvas extends Canvas {
   }
 }
 
-/** How deep a signature may be. */
-const maxDepth = 500;
-
 /**
  * Reads a signature in Celery's own form, such as another program has stored. It is written again as it came.
  * @throws DecodeError for what is none, ConfigError for one that contains itself
  */
 export function signatureFromWire(sender: SignatureSender, value: unknown): Canvas<[], unknown> {
   const wire = readSignature(value, 'signature');
-  check(wire, 0);
+  checkDepth(wire);
   if (kindOf(wire) !== 'task') return new WireCanvas(sender, wire) as unknown as Canvas<[], unknown>;
   const { task, args, kwargs, options, subtask_type: _type, immutable, ...extra } = wire;
   const { link, link_error } = options;
@@ -49,22 +45,4 @@ export function signatureFromWire(sender: SignatureSender, value: unknown): Canv
   };
   const shape = { immutable, foreign: foreignOptions(options), extra };
   return new Signature<[], unknown>(sender, task, args, own, shape);
-}
-
-function check(wire: WireSignature, depth: number): void {
-  if (depth > maxDepth) throw new ConfigError(`a signature contains itself, or is more than ${maxDepth} levels deep`);
-  for (const part of partsOf(wire)) check(part, depth + 1);
-}
-
-function partsOf(wire: WireSignature): readonly WireSignature[] {
-  const options: WireOptions = wire.options;
-  const links = [...signaturesIn(options, 'link'), ...signaturesIn(options, 'link_error')];
-  switch (kindOf(wire)) {
-    case 'task':
-      return links;
-    case 'chord':
-      return [headerOf(wire), bodyOf(wire), ...links];
-    default:
-      return [...tasksOf(wire), ...links];
-  }
 }

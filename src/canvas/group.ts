@@ -2,7 +2,8 @@ import { emptyGroup, type GroupResult } from '../app/group-result.ts';
 import type { CallOptions, EagerOptions } from '../app/task-options.ts';
 import { ConfigError } from '../errors.ts';
 import type { WireSignature } from '../wire/task-message.ts';
-import { Canvas, type Sent, type SignatureSender } from './canvas.ts';
+import { Canvas, type Sent, type SignatureSender, senderOf } from './canvas.ts';
+import { stamped } from './stamps.ts';
 import { toWireOptions } from './wire-options.ts';
 import { groupOf, withOptions } from './wire-tree.ts';
 
@@ -27,7 +28,7 @@ export type RestOfAll<Members extends readonly unknown[]> = [Exclude<RestOfOne<M
   ? []
   : Common<Exclude<RestOfOne<Members[number]>, readonly []>>;
 
-type RestOfOne<M> = M extends { readonly types: (...rest: infer Rest) => unknown } ? Rest : never;
+export type RestOfOne<M> = M extends { readonly types: (...rest: infer Rest) => unknown } ? Rest : never;
 type Common<U> = (U extends unknown ? (one: U) => void : never) extends (
   all: infer All extends readonly unknown[],
 ) => void
@@ -60,28 +61,23 @@ export class Group<
 
   /** Sends all of them in one batch, under one group id. A group without members is over at once, as in Celery. */
   override async applyAsync(rest: Rest, options: CallOptions = {}): Promise<GroupResult<Values>> {
-    return this.members.length > 0 ? super.applyAsync(rest, options) : emptyGroup();
+    return (await super.applyAsync(rest, options)) ?? emptyGroup();
   }
 
   protected override async applied(rest: readonly unknown[], options: EagerOptions): Promise<Sent> {
-    return this.members.length > 0 ? super.applied(rest, options) : emptyGroup();
+    return (await super.applied(rest, options)) ?? emptyGroup();
   }
 
   override toWire(): WireSignature {
     const { link_error: errors, ...options } = toWireOptions(this.options);
-    return groupOf(
-      this.members.map((member) => withOptions(member.toWire(), { link_error: errors })),
-      options,
+    return stamped(
+      groupOf(
+        this.members.map((member) => withOptions(member.toWire(), { link_error: errors })),
+        options,
+      ),
     );
   }
 }
-
-const nobody: SignatureSender = {
-  sendSignature: () => Promise.reject(new ConfigError('a group without members has nothing to send')),
-  sendCanvas: () => Promise.reject(new ConfigError('a group without members has nothing to send')),
-  applyCanvas: () => Promise.reject(new ConfigError('a group without members has nothing to run')),
-  tellsHeaders: false,
-};
 
 /**
  * Puts a group together: `await group([add.s(1, 1), greet.s('Ada')]).delay()`. Groups in it are dissolved: their members are
@@ -92,7 +88,7 @@ export function group<const Members extends readonly Canvas[]>(
   members: Members,
 ): Group<RestOfAll<Members>, ResultsOfAll<Members>> {
   const all = checkedMembers(members, 'group');
-  return new Group(all[0]?.sender ?? nobody, all);
+  return new Group(senderOf(all), all);
 }
 
 /** Signatures with the members of groups in place of those. */

@@ -2,7 +2,8 @@ import { eagerParts } from '../app/eager.ts';
 import type { AsyncResult } from '../app/result.ts';
 import type { CallOptions, EagerOptions } from '../app/task-options.ts';
 import type { WireSignature } from '../wire/task-message.ts';
-import { Canvas, type Sent, type SignatureSender } from './canvas.ts';
+import { Canvas, type Sent, type SignatureSender, withMore } from './canvas.ts';
+import { stamped, withStamps } from './stamps.ts';
 import { toWireOptions } from './wire-options.ts';
 
 /** What of a signature is not in its options. */
@@ -47,7 +48,7 @@ export class Signature<in Rest extends readonly unknown[] = never, out R = unkno
   /** The same call with more arguments in front of its own, and more options. */
   clone(args: readonly unknown[] = [], options: CallOptions = {}): Signature<Rest, R> {
     const kwargs = options.kwargs && { ...this.options.kwargs, ...options.kwargs };
-    const all = { ...this.options, ...options, ...(kwargs && { kwargs }) };
+    const all = { ...withMore(this.options, options), ...(kwargs && { kwargs }) };
     return new Signature(
       this.sender,
       this.task,
@@ -69,18 +70,24 @@ export class Signature<in Rest extends readonly unknown[] = never, out R = unkno
 
   override applyAsync(rest: Rest, options: CallOptions = {}): Promise<AsyncResult<R>> {
     const args = this.immutable ? this.args : [...rest, ...this.args];
-    return this.sender.sendSignature<R>(this, args, { ...this.options, ...options });
+    return this.sender.sendSignature<R>(this, args, this.#sentWith(options));
   }
 
   protected override applied(rest: readonly unknown[], options: EagerOptions): Promise<Sent> {
-    const { own, run } = eagerParts({ ...this.options, ...options });
+    const { own, run } = eagerParts(this.#sentWith(options));
     const whole = new Signature(this.sender, this.task, this.args, own, this.#shape);
     return this.sender.applyCanvas(whole, rest, run);
   }
 
+  /** Its options with others in their place. Its own stamps stay, as in Celery. */
+  #sentWith<More extends CallOptions>(options: More): CallOptions & More {
+    const stamps = withStamps(this.options.stamps, options.stamps);
+    return { ...this.options, ...options, ...(stamps && { stamps }) };
+  }
+
   override toWire(): WireSignature {
     const { immutable = false, foreign, extra } = this.#shape;
-    return {
+    return stamped({
       ...extra,
       task: this.task,
       args: this.args,
@@ -88,6 +95,6 @@ export class Signature<in Rest extends readonly unknown[] = never, out R = unkno
       options: { ...foreign, ...toWireOptions(this.options) },
       subtask_type: null,
       immutable,
-    };
+    });
   }
 }

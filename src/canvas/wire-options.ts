@@ -1,7 +1,9 @@
 import type { CallOptions, Sendable } from '../app/task-options.ts';
 import { ConfigError } from '../errors.ts';
 import { formatIsoTime, parseIsoTime } from '../wire/iso-time.ts';
-import type { WireOptions } from './wire-tree.ts';
+import type { WireSignature } from '../wire/task-message.ts';
+import { stampsOf } from './stamps.ts';
+import { checkDepth, type WireOptions } from './wire-tree.ts';
 
 /** What stands for an option of ours on the wire, where only the name differs. */
 const sameValues = {
@@ -39,8 +41,16 @@ export function toWireOptions(options: CallOptions): Record<string, unknown> {
   return wire;
 }
 
-function wireSignatures(value: Sendable | readonly Sendable[]): unknown[] {
-  return [value].flat().map((one) => one.toWire());
+/**
+ * Signatures as they travel.
+ * @throws ConfigError for one that contains itself
+ */
+export function wireSignatures(value: Sendable | readonly Sendable[]): WireSignature[] {
+  return [value].flat().map((one) => {
+    const wire = one.toWire();
+    checkDepth(wire);
+    return wire;
+  });
 }
 
 function isoTime(value: Date | number): string {
@@ -77,14 +87,6 @@ export function fromWireOptions(wire: WireOptions): CallOptions {
   const stamps = stampsOf(wire);
   if (stamps) options.stamps = stamps;
   return options as CallOptions;
-}
-
-/** The stamps of a signature: Celery writes each under its own name, and the names in `stamped_headers`. */
-export function stampsOf(wire: WireOptions): Record<string, unknown> | undefined {
-  const names = wire.stamped_headers;
-  if (!Array.isArray(names) || names.length === 0) return undefined;
-  const given = typeof wire.stamps === 'object' && wire.stamps !== null ? (wire.stamps as WireOptions) : {};
-  return Object.fromEntries(names.map((name) => [String(name), wire[String(name)] ?? given[String(name)]]));
 }
 
 function instant(value: unknown): Date | undefined {

@@ -1,4 +1,4 @@
-import { DecodeError } from '../errors.ts';
+import { ConfigError, DecodeError } from '../errors.ts';
 import { saferepr } from '../wire/saferepr.ts';
 import { isMap, readSignature } from '../wire/task-fields.ts';
 import type { WireSignature } from '../wire/task-message.ts';
@@ -74,14 +74,22 @@ export function withOptions(signature: WireSignature, more: WireOptions): WireSi
   return { ...signature, options: merged(signature.options, more) };
 }
 
-/** Options with more; `undefined` and Celery's null say nothing. */
+/** Options with more; `undefined` and Celery's null say nothing. Stamps add up, and those that were there stay. */
 export function merged(options: WireOptions, more: WireOptions): WireOptions {
   const all: Record<string, unknown> = { ...options };
+  const stamps = namesOfStamps(options);
   for (const [name, value] of Object.entries(more)) {
-    if (value === undefined || value === null) continue;
-    all[name] = name === 'link' || name === 'link_error' ? [...signaturesIn(all, name), ...[value].flat()] : value;
+    if (value === undefined || value === null || stamps.includes(name)) continue;
+    if (name === 'link' || name === 'link_error') all[name] = [...signaturesIn(all, name), ...[value].flat()];
+    else if (name === 'stamped_headers') all[name] = [...new Set([...stamps, ...namesOfStamps(more)])];
+    else all[name] = value;
   }
   return all;
+}
+
+/** Each stamp is an option of its own; which of them are stamps, is another one. */
+export function namesOfStamps({ stamped_headers: names }: WireOptions): readonly string[] {
+  return Array.isArray(names) ? names.map(String) : [];
 }
 
 /** The signatures in an option such as `link`. */
@@ -104,6 +112,28 @@ export function textIn(options: WireOptions, name: string): string | undefined {
 function listOf(value: unknown, name: string): readonly WireSignature[] {
   if (Array.isArray(value)) return value.map((item, index) => readSignature(item, `${name}[${index}]`));
   throw new DecodeError(`Bad signature: expected ${name} to be a list of signatures, got ${saferepr(value, 80)}.`);
+}
+
+/** How deep a signature may be. */
+const maxDepth = 500;
+
+/** @throws ConfigError for a signature that contains itself, DecodeError for a part that is none */
+export function checkDepth(wire: WireSignature, depth = 0): void {
+  if (depth > maxDepth) throw new ConfigError(`a signature contains itself, or is more than ${maxDepth} levels deep`);
+  for (const part of partsIn(wire)) checkDepth(part, depth + 1);
+}
+
+function partsIn(wire: WireSignature): readonly WireSignature[] {
+  const options: WireOptions = wire.options;
+  const links = [...signaturesIn(options, 'link'), ...signaturesIn(options, 'link_error')];
+  switch (kindOf(wire)) {
+    case 'task':
+      return links;
+    case 'chord':
+      return [headerOf(wire), bodyOf(wire), ...links];
+    default:
+      return [...tasksOf(wire), ...links];
+  }
 }
 
 export { isMap };

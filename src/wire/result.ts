@@ -53,8 +53,15 @@ function toDocument(meta: ResultMeta): Record<string, unknown> {
   if (meta.worker !== undefined) document.worker = meta.worker;
   if (meta.retries !== undefined) document.retries = meta.retries;
   if (meta.queue !== undefined) document.queue = meta.queue;
+  if (meta.stamps)
+    Object.assign(document, { stamped_headers: Object.keys(meta.stamps) }, unknownTo(document, meta.stamps));
   document.task_id = meta.taskId;
   return document;
+}
+
+/** Stamps stand beside the fields: one of the same name is not to take the place of one. */
+function unknownTo(document: Fields, stamps: Fields): Fields {
+  return Object.fromEntries(Object.entries(stamps).filter(([name]) => !(name in document) && name !== 'task_id'));
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -81,6 +88,9 @@ function fromDocument(document: Fields): ResultMeta {
   if (typeof worker === 'string') meta.worker = worker;
   if (typeof retries === 'number') meta.retries = retries;
   if (typeof queue === 'string') meta.queue = queue;
+  const { stamped_headers: stamped } = document;
+  if (Array.isArray(stamped))
+    meta.stamps = Object.fromEntries(stamped.map((key) => [String(key), document[String(key)]]));
   return meta;
 }
 

@@ -89,4 +89,5 @@ export interface ResultMeta {
   readonly worker?: string;
   readonly retries?: number;
   readonly queue?: string;
+  readonly stamps?: Readonly<Record<string, unknown>>;
 }

@@ -9,7 +9,7 @@ import { freeze, idOf } from '../canvas/freeze.ts';
 import { bodyOf, isMap, kindOf, signaturesIn, tasksOf, textIn } from '../canvas/wire-tree.ts';
 import type { JoinPart, JoinStore } from '../contracts/backend.ts';
 import type { ItemFailure } from '../contracts/common.ts';
-import { ChordError, ConfigError } from '../errors.ts';
+import { ChordError, ConfigError, DecodeError } from '../errors.ts';
 import { inParallel } from '../util/in-parallel.ts';
 import { encodeError } from '../wire/remote-error.ts';
 import type { ResultNode } from '../wire/result-tuple.ts';
@@ -92,7 +92,12 @@ export class Chords {
     if (!parts) return;
     const members = parts.map(({ key, document }) => this.#results.decode({ taskId: key, state: '', document }));
     const { body, message } = arrival;
-    await this.complete({ joinId, body, message, members, shape });
+    try {
+      await this.complete({ joinId, body, message, members, shape });
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error;
+      await this.#failUnread(body, error);
+    }
     // Only now: a crash before it sends the body again, with the same id; a join ended earlier would be lost.
     await joins.take(joinId);
   }
@@ -146,6 +151,16 @@ export class Chords {
     });
     const [stuck] = await this.arrive(outer);
     if (stuck) throw stuck.error;
+  }
+
+  /** Ends a body that nobody can read, as far as it says who waits for it. */
+  async #failUnread({ task, options }: WireSignature, error: DecodeError): Promise<void> {
+    const taskId = textIn(options, 'task_id');
+    this.#app.logger.error({ task, id: taskId, error }, 'the body of a chord cannot be read');
+    if (taskId === undefined) return;
+    const meta = { taskId, state: 'FAILURE', result: encodeError(error), children: [], dateDone: Date.now() };
+    const [failure] = await this.#results.required().storeMany([this.#results.encode(meta)], this.#results.ttlMs);
+    if (failure) throw failure.error;
   }
 
   #tell({ errbacks, task }: BodyErrbacks, { rootId, stamps, stampedHeaders }: TaskMessage, error: ChordError): Told {

@@ -10,6 +10,7 @@ import { resultHandle } from '../app/result-handle.ts';
 import type { Results } from '../app/results.ts';
 import { type EagerOptions, eagerOptionTable, type Sendable } from '../app/task-options.ts';
 import { freeze, nodeOf } from '../canvas/freeze.ts';
+import { stamped, withStamps } from '../canvas/stamps.ts';
 import { toWireOptions } from '../canvas/wire-options.ts';
 import { signatureIn, withOptions } from '../canvas/wire-tree.ts';
 import type { ResultRecord } from '../contracts/backend.ts';
@@ -80,8 +81,9 @@ class EagerRun {
   }
 
   async start(canvas: Sendable, args: readonly unknown[], isNested: boolean): ReturnType<EagerRunner> {
-    const { throw: raises = this.app.config.taskEagerPropagates, ...own } = this.#options;
-    const frozen = freeze(withOptions(canvas.toWire(), toWireOptions(own)), newId);
+    const { throw: raises = this.app.config.taskEagerPropagates, stamps, ...own } = this.#options;
+    const far = withStamps(stamps, currentRunning()?.message.stamps);
+    const frozen = freeze(stamped(withOptions(canvas.toWire(), toWireOptions(own)), far), newId);
     checkRegistered(this.#host, frozen);
     await checkChords(this.#host, frozen);
     const all = launch(this.#host, frozen, { args, ids: newId });

@@ -39,11 +39,21 @@ function linked(links: readonly WireSignature[]): readonly WireSignature[] {
   return others.length > 0 ? [...groups, groupOf(others)] : groups;
 }
 
-/** What will not run because a task before it has failed: the rest of its chain. */
-export function abandonedSteps({ id, chain }: TaskMessage): Abandoned {
-  if (!chain?.length) return { taskIds: [], members: [] };
+/** What will not run because a task before it has failed: the rest of its chain, but for steps that nobody can read. */
+export function abandonedSteps({ id, chain = [] }: TaskMessage): Abandoned {
+  const steps = chain.filter(isReadable).toReversed();
+  if (steps.length === 0) return { taskIds: [], members: [] };
   const ids = derivedIds(id, 'chain', String(chain.length));
-  return abandoned(freeze(chainOf(chain.toReversed()), ids), ids);
+  return abandoned(freeze(chainOf(steps), ids), ids);
+}
+
+function isReadable(signature: WireSignature): boolean {
+  try {
+    freeze(signature, () => '');
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** What a task that has itself replaced sends in its place: with its id, and all that was to follow it (wire SPEC 7.10). */

@@ -291,8 +291,9 @@ export class Planner {
     if (message.groupId !== undefined) meta.groupId = message.groupId;
     if (message.parentId !== undefined) meta.parentId = message.parentId;
     if (!this.#app.config.resultExtended) return meta;
-    const { task: name, args, kwargs, retries } = message;
-    return { ...meta, name, args, kwargs, worker: this.#hostname, retries, queue: delivery.queue };
+    const { task: name, args, kwargs, retries, stamps } = message;
+    const extended = { name, args, kwargs, worker: this.#hostname, retries, queue: delivery.queue };
+    return { ...meta, ...extended, ...(stamps && Object.keys(stamps).length > 0 && { stamps }) };
   }
 }
 

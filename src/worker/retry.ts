@@ -1,6 +1,6 @@
-import { wireSignatures } from '../app/prepare.ts';
 import type { RetryOptions } from '../app/retry-options.ts';
 import { type TaskDefinition, taskOption } from '../app/task.ts';
+import { wireSignatures } from '../canvas/wire-options.ts';
 import { ArgumentsError, NonRetryableError } from '../errors.ts';
 import type { TaskMessage } from '../wire/task-message.ts';
 import type { RetryChanges } from './outcome.ts';

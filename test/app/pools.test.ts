@@ -6,6 +6,8 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import {
   type AsyncResult,
   ConfigError,
+  chain,
+  chord,
   Lovage,
   SoftTimeLimitExceeded,
   TaskBase,
@@ -75,6 +77,25 @@ describe.each(['threads', 'processes'] as const)('a worker with a lane of %s', (
       bytes: new Uint8Array([1, 2]),
     });
     await expect((await shop.unwritable.delay()).get({ timeout: 20 })).rejects.toThrow(/run/);
+  });
+
+  test('has tasks replaced and chords grow from there', async () => {
+    const { add, more, replaced, total, app } = shop;
+    // Those of the application, whose modules are loaded anew.
+    const canvas = await import('../../src/index.ts');
+    for (const [by, value] of [
+      ['task', 6],
+      ['chain', 7],
+      ['group', 13],
+    ] as const) {
+      expect(await (await replaced.delay(5, by)).get({ timeout: 20 })).toBe(value);
+      expect(await (await canvas.chain(replaced.s(5, by), add.s(100)).delay()).get({ timeout: 20 })).toBe(value + 100);
+      expect(await (await canvas.chord([replaced.s(5, by), more.s(1)], total.s()).delay()).get({ timeout: 20 })).toBe(
+        value + 1 + 1101,
+      );
+    }
+    await expect((await more.delay(1)).get({ timeout: 20 })).rejects.toThrow(/no member of a chord/);
+    expect(app.tasks.get('pool.replaced')?.options.pool).toBe(pool);
   });
 
   test('kills an endless loop at its hard limit, while others go on', async () => {
@@ -154,6 +175,40 @@ describe.each(['threads', 'processes'] as const)('a worker with a lane of %s', (
       expect(await (await shop.dieRetried.delay()).get({ timeout: 20 })).toBe(1);
     },
   );
+
+  test.runIf(pool === 'processes')(
+    'ends chords and chains with a task whose process always dies, and tells their errbacks',
+    async () => {
+      const { add, die, dieTold, errback, here, total } = shop;
+      const canvas = await import('../../src/index.ts');
+      for (const member of [die.si('in a chord'), dieTold.si()]) {
+        const body = await canvas.chord([member, add.s(1, 1)], total.s().linkError(errback.s())).delay();
+        await expect(body.get({ timeout: 60 })).rejects.toThrow(canvas.ChordError);
+        await until(() => readFileSync(notes, 'utf8').split('\n').includes(`told of ${body.id}`));
+      }
+      for (const step of [die.si('in a chain'), dieTold.si()]) {
+        const last = await canvas.chain(here.s(1), step, here.si(2)).linkError(errback.s()).delay();
+        await expect(last.get({ timeout: 60 })).rejects.toThrow(/delivered 4 times|SIGKILL/);
+        await until(() => readFileSync(notes, 'utf8').split('\n').includes(`told of ${last.parent?.id}`));
+      }
+    },
+  );
+});
+
+test('a worker that runs one task at a time has tasks replaced and chords grow, too', async () => {
+  await using play = new Playground({}, { pool: 'solo' });
+  const { app } = play;
+  const add = app.task('add', (x: number, y: number) => x + y);
+  const total = app.task('total', (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0));
+  const replaced = app.task('replaced', { bind: true }, (self, n: number): number =>
+    self.replace(chain(add.s(n, 1), add.s(10))),
+  );
+  const more = app.task('more', { bind: true }, async (self, n: number) => {
+    await self.addToChord(add.s(n, 100));
+    return n;
+  });
+  await play.work();
+  expect(await (await chord([replaced.s(5), more.s(1)], total.s()).delay()).get({ timeout: 5 })).toBe(16 + 1 + 101);
 });
 
 test('of several limits the nearest counts, that of the call, of the task, of the worker; 0 is none', async () => {

@@ -47,6 +47,12 @@ export const canvases: readonly Canvases[] = [
     value: 20,
   },
   {
+    name: 'a chain with stamps',
+    python: "chain(s('add', 1, 2).set(tenant='acme', stamped_headers=['tenant']), s('mul', 3))",
+    typescript: ({ s }) => chained(s('add', 1, 2), s('mul', 3)).set({ stamps: { tenant: 'acme' } }),
+    value: 9,
+  },
+  {
     name: 'a chain in a chain',
     python: "chain(s('add', 1, 1), chain(s('mul', 3), s('add', 1)), s('mul', 2))",
     typescript: ({ s }) => chained(s('add', 1, 1), chained(s('mul', 3), s('add', 1)), s('mul', 2)),
@@ -242,6 +248,34 @@ export const canvases: readonly Canvases[] = [
     name: 'an error in the first step of a chain',
     python: "chain(s('fail', 'no'), s('add', 1), s('add', 2))",
     typescript: ({ s }) => chained(s('fail', 'no'), s('add', 1), s('add', 2)),
+    error: 'ValueError',
+  },
+  {
+    name: 'an error in the middle of a chain',
+    python: "chain(s('add', 1, 1), s('fail'), s('add', 2))",
+    typescript: ({ s }) => chained(s('add', 1, 1), s('fail'), s('add', 2)),
+    error: 'ValueError',
+  },
+  {
+    name: 'an error in a starmap',
+    python: "taskof('fail').starmap([(1, 2), (3, 4)])",
+    typescript: ({ over }) =>
+      over('celery.starmap', 'fail', [
+        [1, 2],
+        [3, 4],
+      ]),
+    error: 'ValueError',
+  },
+  {
+    name: 'an error in the chain that is a body',
+    python: "chord([s('add', 1, 1), s('add', 2, 2)], chain(s('xsum'), s('fail'), s('add', 1)))",
+    typescript: ({ s }) => chorded([s('add', 1, 1), s('add', 2, 2)], chained(s('xsum'), s('fail'), s('add', 1))),
+    error: 'ValueError',
+  },
+  {
+    name: 'an error in the body of a chord in a chain',
+    python: "chain(s('add', 1, 0), chord([s('add', 1), s('add', 2)], s('fail')), s('add', 1))",
+    typescript: ({ s }) => chained(s('add', 1, 0), chorded([s('add', 1), s('add', 2)], s('fail')), s('add', 1)),
     error: 'ValueError',
   },
   {

@@ -24,7 +24,8 @@ export function grow(next: () => number, budget: number): WireSignature {
     const at = next();
     const kind = at < fails ? 'fail' : at < 0.13 ? 'retry' : at < 0.15 ? 'die' : at < 0.2 ? 'replace' : 'plain';
     const spec: NodeSpec = { n: n++, kind };
-    return { task: 'g.work', args: [spec], kwargs: {}, options: {}, subtask_type: null, immutable: false };
+    const task = spec.n % 2 === 0 ? 'g.work' : 'g.once';
+    return { task, args: [spec], kwargs: {}, options: {}, subtask_type: null, immutable: false };
   };
   const several = (depth: number) => {
     const all = [node(depth + 1)];
@@ -68,13 +69,14 @@ export function model(signature: WireSignature, inputs: readonly unknown[]): unk
   }
 }
 
-export function taskIds(signature: WireSignature): string[] {
+/** The ids of all tasks, or of those of one name. */
+export function taskIds(signature: WireSignature, name?: string): string[] {
   switch (kindOf(signature)) {
     case 'task':
-      return [String(signature.options.task_id)];
+      return name === undefined || signature.task === name ? [String(signature.options.task_id)] : [];
     case 'chord':
-      return [headerOf(signature), bodyOf(signature)].flatMap(taskIds);
+      return [headerOf(signature), bodyOf(signature)].flatMap((part) => taskIds(part, name));
     default:
-      return tasksOf(signature).flatMap(taskIds);
+      return tasksOf(signature).flatMap((part) => taskIds(part, name));
   }
 }

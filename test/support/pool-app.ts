@@ -2,7 +2,7 @@
 import { appendFileSync, existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { threadId } from 'node:worker_threads';
-import { Lovage, SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError } from '../../src/index.ts';
+import { chain, group, Lovage, SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError } from '../../src/index.ts';
 
 const notes = process.env.TEST_NOTES ?? '';
 const note = (text: string) => notes && appendFileSync(notes, `${text}\n`);
@@ -73,6 +73,26 @@ export const die = app.task('pool.die', { pool }, (name: string) => {
 export const dieTold = app.task('pool.dieTold', { pool, rejectOnWorkerLost: false }, () => {
   process.kill(process.pid, 'SIGKILL');
 });
+export const add = app.task('pool.add', { pool }, (x: number, y: number) => x + y);
+export const total = app.task('pool.total', { pool }, (numbers: readonly unknown[]) =>
+  (numbers.flat(9) as number[]).reduce((a, b) => a + b, 0),
+);
+/** Has others run in its place. */
+export const replaced = app.task(
+  'pool.replaced',
+  { pool, bind: true },
+  (self, n: number, by: 'task' | 'chain' | 'group'): number => {
+    if (by === 'task') return self.replace(add.s(n, 1));
+    if (by === 'chain') return self.replace(chain(add.s(n, 1), here.si(1), add.si(n, 2)));
+    return self.replace(chain(group([add.s(n, 1), add.s(n, 2)]), total.s()));
+  },
+);
+/** Adds a task to its chord. */
+export const more = app.task('pool.more', { pool, bind: true }, async (self, n: number) => {
+  await self.addToChord(chain(add.s(n, 100), add.s(1000)));
+  return n;
+});
+export const errback = app.task('pool.errback', { pool }, (id: string) => note(`told of ${id}`));
 export const dieRetried = app.task(
   'pool.dieRetried',
   { pool, bind: true, rejectOnWorkerLost: false, autoretryFor: [WorkerLostError], defaultRetryDelay: 0 },

@@ -197,6 +197,30 @@ chain(group([add.s(1, 1), add.s(2, 2)]), add.s(1));
 const ends = await chain(add.s(1, 2), group([add.s(1), add.s(2)])).delay();
 same<typeof ends, GroupResult<[number, number]>>();
 void chain(...[1, 2, 3].map((n) => add.s(n))).delay(1);
+// So it is with any number of steps, and with any of them.
+const eight = await chain(
+  add.s(1, 2),
+  add.s(3),
+  group([add.s(1), add.s(2)]),
+  total.s(),
+  shout.si('done'),
+  find.s(),
+  chain(total.si([1]), add.s(1)),
+  add.s(1),
+).delay();
+same<typeof eight, AsyncResult<number>>();
+void chain(add.s(1), add.s(1), add.s(1), add.s(1), add.s(1), add.s(1), add.s(1), shout.si('end')).delay(1);
+// @ts-expect-error the seventh step gives a number, the eighth takes a string
+chain(add.s(1), add.s(1), add.s(1), add.s(1), add.s(1), add.s(1), add.s(1), shout.s());
+// @ts-expect-error an argument is missing
+void chain(add.s(1), add.s(1), add.s(1), add.s(1), add.s(1), add.s(1), add.s(1)).delay();
+// @ts-expect-error a chain in the middle takes a list
+chain(add.s(1, 2), chain(total.s(), add.s(1)));
+// @ts-expect-error so does what comes after a chunk of calls
+chain(add.chunks([[1, 2]], 10), add.s(1));
+// Nothing has no result.
+same<Awaited<ReturnType<ReturnType<typeof nothing>['delay']>>, undefined>();
+export const nothing = () => chain();
 
 // A body gets the results of its header, as a tuple or a list.
 export const both = app.task('tasks.both', (results: [number, string]) => results[1].length + results[0]);
@@ -218,17 +242,51 @@ void chord([add.s(1, 2)], told.s(), { onMemberFailure: 'collect' }).delay();
 // @ts-expect-error then the body is told how members have ended, not what they gave
 chord([add.s(1, 2)], total.s(), { onMemberFailure: 'collect' });
 
+// What is told to a body that collects has the types of the members, one by one.
+export const toldEach = app.task(
+  'tasks.each',
+  (all: [MemberEnd<number>, MemberEnd<string>]) => all[1].state === 'SUCCESS' && all[1].value.length,
+);
+void chord([add.s(1, 2), shout.s('a')], toldEach.s(), { onMemberFailure: 'collect' }).delay();
+// @ts-expect-error the second one gives a string
+chord([add.s(1, 2), add.s(1, 2)], toldEach.s(), { onMemberFailure: 'collect' });
+// Bodies that are wholes: a chain gives its last result, a group its tuple.
+same<typeof chordChain, AsyncResult<number>>();
+export const chordChain = await chord([add.s(1, 2), add.s(3, 4)], chain(total.s(), add.s(1))).delay();
+same<typeof chordGroup, GroupResult<[number, string]>>();
+export const chordGroup = await chord([add.s(1, 2)], group([total.s(), shout.si('a')])).delay();
+// @ts-expect-error the first step of the body takes a number
+chord([add.s(1, 2)], chain(add.s(1), add.s(1)));
+
 // A nested group counts with its members.
 const nestedGroup = await group([add.s(1, 2), group([shout.s('a'), add.s(3, 4)])]).delay();
 same<Awaited<ReturnType<typeof nestedGroup.get>>, [number, string, number]>();
+same<(typeof nestedGroup.results)['1'], AsyncResult<string>>();
+same<Awaited<ReturnType<typeof nestedGroup.join>>, [number, string, number]>();
+// @ts-expect-error there are three
+nestedGroup.results[3];
+// What it gives as it comes is one of them.
+for await (const one of nestedGroup.asCompleted()) same<typeof one, AsyncResult<number> | AsyncResult<string>>();
 
 // Many calls of one task.
+export const export_ = app.task('tasks.export', (texts: string[]) => texts.length);
 same<Awaited<ReturnType<typeof shout.map>['delay']>, () => Promise<AsyncResult<string[]>>>();
 void shout.map(['a', 'b']).delay();
 // @ts-expect-error the items are texts
 shout.map([1]);
+same<Awaited<ReturnType<ReturnType<typeof add.starmap>['delay']>>, AsyncResult<number[]>>();
 void add.starmap([[1, 2]]).delay();
+// @ts-expect-error a list of arguments for each call
+add.starmap([1, 2]);
+// @ts-expect-error each of the right types
+add.starmap([[1, '2']]);
+same<Awaited<ReturnType<ReturnType<typeof add.chunks>['delay']>>, GroupResult<number[][]>>();
 void add.chunks([[1, 2]], 10).delay();
+// @ts-expect-error as with starmap
+add.chunks([[1, '2']], 10);
+// @ts-expect-error how many calls in one task
+add.chunks([[1, 2]]);
+void chain(shout.map(['a']), export_.s()).delay();
 
 // An errback takes the id, or what is told in the newer convention.
 export const byId = app.task('tasks.byId', (id: string) => id);

@@ -18,8 +18,8 @@ export async function opened(envelope: string): Promise<{ wire: WireMessage; mes
 }
 
 /** The application of the captures, which notes all messages that its tasks get. */
-export function capturedApp(name: string): { app: Lovage; taken: TaskMessage[]; told: unknown[] } {
-  const app = new Lovage('cap', { broker: `memory://${name}`, logger: quiet, jsonTags: false });
+export function capturedApp(broker: string): { app: Lovage; taken: TaskMessage[]; told: unknown[] } {
+  const app = new Lovage('cap', { broker, logger: quiet, jsonTags: false });
   const taken: TaskMessage[] = [];
   const told: unknown[] = [];
   app.use({
@@ -70,13 +70,14 @@ export function idsIn(text: string): Set<string> {
 
 /** A message without what says who sent it, and when. */
 export function comparable(message: TaskMessage): Json {
-  const { task, id, args, kwargs, groupIndex, rootId, parentId, chord } = message;
+  const { task, id, args, kwargs, groupIndex, rootId, parentId, chord, stamps } = message;
   const wire = encodeTask(message, { serializer: 'json', jsonTags: false });
   const [, , embed] = JSON.parse(Buffer.from(wire.body).toString()) as unknown[];
   return normal({
     ...{ task, id, args, kwargs, rootId, parentId, embed },
     // Celery tells members of plain groups their place since 5.3.4 only; for a chord it counts.
     ...(chord && { groupIndex }),
+    ...(Object.keys(stamps ?? {}).length > 0 && { stamps }),
   }) as Json;
 }
 
@@ -85,6 +86,8 @@ const silent = new Set(['reply_to', 'priority', 'add_to_parent', 'root_id', 'par
 
 /** Without what means nothing, or is not the same in all versions; keys in one order. */
 function normal(value: unknown, inside = ''): unknown {
+  // Celery writes a set.
+  if (inside === 'stamped_headers' && Array.isArray(value)) return value.toSorted();
   if (Array.isArray(value))
     return value.length === 0 && inside === 'chain' ? undefined : value.map((one) => normal(one));
   if (typeof value !== 'object' || value === null) return value;

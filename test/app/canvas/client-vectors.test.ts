@@ -38,7 +38,7 @@ async function sentByCelery(decoded: unknown): Promise<TaskMessage[]> {
 }
 
 async function sentHere(label: string, make: (s: Make) => Canvas): Promise<TaskMessage[]> {
-  const { app } = capturedApp(`client-${label}`);
+  const { app } = capturedApp(`memory://client-${label}`);
   try {
     await make((name, ...args) => app.signature(`cap.${name}`, args) as Loose).applyAsync([] as never);
     const consumer = await (await app.broker()).consume(['celery']);

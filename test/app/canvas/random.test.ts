@@ -17,8 +17,11 @@ test('a workflow that is frozen twice stays as it is', () => {
 });
 
 describe.each(['message', 'backend'] as const)("with canvasStorage '%s'", (storage) => {
-  test('every node of random workflows ends, with the right results', { timeout: 60_000 }, async () => {
-    await using app = makeCanvasApp(`memory://random-${storage}`, storage);
+  test('every node of random workflows ends, with the right results, and none runs twice', {
+    timeout: 60_000,
+  }, async () => {
+    const runs: string[] = [];
+    await using app = makeCanvasApp(`memory://random-${storage}`, storage, (id) => runs.push(id));
     const worker = new Worker(app);
     await worker.start();
     const results = await app.results();
@@ -35,6 +38,10 @@ describe.each(['message', 'backend'] as const)("with canvasStorage '%s'", (stora
       await expect
         .poll(async () => new Set([...(await ends()), 'SUCCESS', 'FAILURE']))
         .toEqual(new Set(['SUCCESS', 'FAILURE']));
+      // Each task that has succeeded ran once, bodies too: none twice, and none that has failed with its chord.
+      const metas = await Promise.all(taskIds(frozen).map((id) => results.fetch(id)));
+      const succeeded = metas.flatMap((meta) => (meta?.state === 'SUCCESS' ? [meta.taskId] : []));
+      expect([seed, runs.splice(0).toSorted()]).toEqual([seed, succeeded.toSorted()]);
     }
     await worker.stop();
   });

@@ -93,26 +93,3 @@ describe('a tree of results', () => {
     expect(first).toBeInstanceOf(AsyncResult);
   });
 });
-
-describe('stamps', () => {
-  test('are on all that follows from a call', async () => {
-    await using shop = await CanvasShop.open();
-    const { app, add, sum } = shop;
-    const marks = app.task('c.marks', { bind: true }, async (self, more?: unknown): Promise<number> => {
-      shop.told.push(self.request.stamps);
-      if (more === 'more')
-        await add
-          .s(1, 1)
-          .link(marks.s())
-          .set({ stamps: { level: 2 } })
-          .delay();
-      return 1;
-    });
-    await chain(marks.s('more'), chord([marks.s(), marks.s()], sum.s()), marks.s())
-      .set({ stamps: { tenant: 'acme' } })
-      .delay();
-    await expect.poll(() => shop.told.length).toBe(5);
-    expect(shop.told).toContainEqual({ tenant: 'acme', level: 2 });
-    expect(shop.told.filter((one) => JSON.stringify(one) === '{"tenant":"acme"}')).toHaveLength(4);
-  });
-});

@@ -1,6 +1,16 @@
 /** What comes of workflows of every shape. */
 import { describe, expect, test } from 'vitest';
-import { AsyncResult, ConfigError, chain, chord, GroupResult, group, type Sent } from '../../../src/index.ts';
+import {
+  AsyncResult,
+  type Canvas,
+  ChordError,
+  ConfigError,
+  chain,
+  chord,
+  GroupResult,
+  group,
+  type Sent,
+} from '../../../src/index.ts';
 import { CanvasShop, soon } from './shop.ts';
 
 const get = async (sent: Promise<Sent>) => (await sent)?.get(soon);
@@ -49,10 +59,27 @@ describe('a chain', () => {
     expect(await get(chain(numbers, sums, sums, sum.s()).delay())).toBe(12);
   });
 
-  test('of one step is that step; without any, or of something else, it is refused', async () => {
-    await using shop = await CanvasShop.open();
-    expect(await get(chain(shop.add.s(1, 1)).delay())).toBe(2);
-    expect(() => (chain as unknown as () => void)()).toThrow(ConfigError);
+  test('of one step is that step; without any it sends nothing and has no result, as in Celery', async () => {
+    await using shop = new CanvasShop();
+    const { add, sum, app } = shop;
+    for (const none of [chain(), chain(chain()), chain().set({ queue: 'other' }), app.signature(chain().toWire())]) {
+      expect(await none.delay()).toBeUndefined();
+      expect(await none.apply([] as never)).toBeUndefined();
+    }
+    expect((await (await app.broker()).countMany(['celery']))[0]?.ready ?? 0).toBe(0);
+    await shop.work();
+    expect(await get(chain(add.s(1, 1)).delay())).toBe(2);
+    // Where there is nothing, there is nothing to wait for.
+    const steps = chain as unknown as (...all: Canvas[]) => Canvas<[], unknown>;
+    const join = chord as unknown as (header: Canvas[], body: Canvas) => Canvas<[], unknown>;
+    expect(await get(steps(chain(), add.s(1, 1), chain()).delay())).toBe(2);
+    expect(await get(join([chain(), add.s(1, 1)], sum.s()).delay())).toBe(2);
+    expect(await get(join([chain()], sum.s()).delay())).toBe(0);
+    expect(await get(group([chain()]).delay())).toEqual([]);
+    expect(await get(steps(group([]), sum.s()).delay())).toBe(0);
+  });
+
+  test('of something else is refused', () => {
     expect(() => (chain as unknown as (n: number) => void)(1)).toThrow(/got number at index 0/);
   });
 
@@ -225,6 +252,24 @@ describe('self.replace', () => {
       self.replace(chord([add.s(1, 1), steps.s(1)], sum.s())),
     );
     expect(await get(chord([chorded.s(), add.s(1, 1)], sum.s()).delay())).toBe(206);
+  });
+
+  test('that fails is the failure of the task, for those that wait for it, too', async () => {
+    await using shop = await CanvasShop.open();
+    const { add, fail, sum, app } = shop;
+    const by = [fail.s(), chain(add.s(1, 1), fail.s(), add.s(1)), chord([fail.s(), add.s(1, 1)], sum.s())];
+    const doomed = app.task('c.doomed', { bind: true }, (self, which: number): number =>
+      self.replace(by[which] as Canvas<[], number>),
+    );
+    for (const which of by.keys()) {
+      await expect(get(doomed.delay(which))).rejects.toThrow(/no/);
+      const last = await chain(add.s(1, 1), doomed.si(which), add.s(1)).delay();
+      await expect(last.get(soon)).rejects.toThrow(/no/);
+      const before = last.parent as AsyncResult;
+      expect([await last.state, await before.state]).toEqual(['FAILURE', 'FAILURE']);
+      await expect(before.parent?.get(soon)).resolves.toBe(2);
+      await expect(get(chord([doomed.s(which), add.s(1, 1)], sum.s()).delay())).rejects.toThrow(ChordError);
+    }
   });
 
   test('passes on to it what was linked to the task', async () => {

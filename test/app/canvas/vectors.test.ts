@@ -36,37 +36,23 @@ async function captured(commands: readonly string[][]): Promise<Captured> {
   return { taken, first, stored };
 }
 
-const names = [
-  'chain',
-  'chain_group_middle',
-  'chord',
-  'chord_failure',
-  'chord_nested_group',
-  'chord_of_chains',
-  'chunks',
-  'group',
-  'link',
-  'link_error_new',
-  'link_error_old',
-  'replace',
-  'replace_group',
-  'simple',
-  'spawn',
-  'starmap',
-];
-const vectors = names.flatMap((name) => loadVectors(`worker_${name}.`));
+/** Captures of no workflow: tests of their own have them, or those of the worker's life. */
+const others = ['noresult', 'rejected', 'retry', 'startup_shutdown', 'unregistered'];
+const vectors = loadVectors('worker_').filter(({ name }) => !others.includes(name.slice('worker_'.length)));
 
 /** Built-in tasks have no hooks, so that what they get is seen in their results only. */
 const isBuiltin = ({ task }: TaskMessage) => task.startsWith('celery.');
 
 describe('a workflow that a worker of Celery has run', () => {
-  test('there are as many as were captured', () => {
-    expect(vectors).toHaveLength(2 * names.length);
+  test('is here for both versions', () => {
+    const names = Map.groupBy(vectors, ({ name }) => name);
+    expect(names.size).toBeGreaterThanOrEqual(16);
+    expect([...names].filter(([, versions]) => versions.length !== 2)).toEqual([]);
   });
 
   test.each(vectors)('$label is run with the same messages and the same results', async ({ label, raw }) => {
     const { taken, first, stored } = await captured(raw as string[][]);
-    const { app, taken: ours, told } = capturedApp(label);
+    const { app, taken: ours, told } = capturedApp(`memory://${label}`);
     const known = idsIn(first.join() + first.map((one) => Buffer.from(JSON.parse(one).body, 'base64')).join());
     try {
       const { broker, results } = await app.connections();

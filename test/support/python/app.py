@@ -19,8 +19,8 @@ app.conf.update(
     result_accept_content=['json', 'msgpack', 'yaml'],
     # No worker is asked to hold more than it runs: which worker takes what is then easy to foresee.
     worker_prefetch_multiplier=1,
-    **json.loads(os.environ.get('TEST_SETTINGS', '{}')),
 )
+app.conf.update(json.loads(os.environ.get('TEST_SETTINGS', '{}')))
 
 
 def store():
@@ -210,6 +210,38 @@ def cv_retry_once(self, value):
     if self.request.retries == 0:
         raise self.retry(exc=RuntimeError('try again'), countdown=0)
     return [value, self.request.retries]
+
+
+# The tasks of the captured messages (test/vectors).
+
+@app.task(name='cap.add')
+def cap_add(x, y):
+    return x + y
+
+
+@app.task(name='cap.mul')
+def cap_mul(x, y):
+    return x * y
+
+
+@app.task(name='cap.xsum')
+def cap_xsum(numbers):
+    return cv_xsum(numbers)
+
+
+@app.task(name='cap.fail')
+def cap_fail(text='boom'):
+    raise ValueError(text)
+
+
+@app.task(name='cap.on_error_new')
+def cap_on_error_new(request, exc, traceback):
+    return None
+
+
+@app.task(name='cap.on_error_old')
+def cap_on_error_old(task_id):
+    return f'errback for {task_id}'
 
 
 @app.task(name='both.share')

@@ -11,6 +11,8 @@ export interface Vector {
   readonly name: string;
   readonly raw: unknown;
   readonly decoded: unknown;
+  /** What else was in Redis, by its keys. */
+  readonly otherKeys: Readonly<Record<string, { readonly type: string; readonly value: unknown }>>;
 }
 
 /** Vectors of both versions whose name starts with `prefix`. They hold bare NaN, so our own reader loads them. */
@@ -21,7 +23,8 @@ export function loadVectors(prefix: string): Vector[] {
       if (!file.startsWith(prefix) || !file.endsWith('.json')) continue;
       const vector = decodeJson(readFileSync(new URL(folder + file, ROOT), 'utf8')) as Json;
       const name = file.slice(0, -'.json'.length);
-      vectors.push({ label: folder + name, name, raw: vector.raw, decoded: vector.decoded });
+      const otherKeys = (vector.other_keys ?? {}) as Vector['otherKeys'];
+      vectors.push({ label: folder + name, name, raw: vector.raw, decoded: vector.decoded, otherKeys });
     }
   }
   return vectors;
