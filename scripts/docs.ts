@@ -2,8 +2,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { configTable, environmentNames } from '../src/app/config.ts';
-import { retryOptionTable } from '../src/app/retry-options.ts';
-import { callOptionTable, eagerOptionTable, taskOptionTable } from '../src/app/task-options.ts';
+import { retryOptionTable } from '../src/app/tasks/retry-options.ts';
+import { callOptionTable, eagerOptionTable, taskOptionTable } from '../src/app/tasks/task-options.ts';
 import type { OptionTable } from '../src/util/options.ts';
 import { workerOptionTable } from '../src/worker/setup.ts';
 

@@ -2,7 +2,7 @@
 import { LovageApp } from './app/app.ts';
 import type { LovageOptions } from './app/config.ts';
 import { drivers } from './drivers.ts';
-import { runEagerly } from './worker/eager.ts';
+import { runEagerly } from './worker/eager/eager.ts';
 
 /** An application: `new Lovage('shop', { broker: 'sqlite:///var/lib/shop.db' })`. */
 export class Lovage extends LovageApp {
@@ -13,25 +13,25 @@ export class Lovage extends LovageApp {
 
 // Configuration.
 export { type Config, fromCelerySettings, type LovageOptions, type RetryPolicy, type Route } from './app/config.ts';
-export { currentTask, type TaskContext, type TaskRequest } from './app/current-task.ts';
-export type { DiscoveryOptions } from './app/discovery.ts';
-export { GroupResult } from './app/group-result.ts';
-export type { TaskEnd, TaskHooks } from './app/hooks.ts';
-// Limits.
-export type { GlobalRate, KeyFunction, RateLimit, Serial, Unique } from './app/limits.ts';
 export { type Logger, type LogLevel, streamLogger } from './app/logger.ts';
 // What lives as long as a worker.
 export type { Resource, ResourceOptions } from './app/resource.ts';
+export { GroupResult } from './app/results/group-result.ts';
 // Results.
-export { AsyncResult } from './app/result.ts';
-export type { WaitOptions } from './app/results.ts';
-export type { RetryKwargs, RetryOptions } from './app/retry-options.ts';
-export type { RevokeOptions } from './app/revoke.ts';
+export { AsyncResult } from './app/results/result.ts';
+export type { WaitOptions } from './app/results/results.ts';
+export type { RevokeOptions } from './app/results/revoke.ts';
+export { currentTask, type TaskContext, type TaskRequest } from './app/tasks/current-task.ts';
+export type { DiscoveryOptions } from './app/tasks/discovery.ts';
+export type { TaskEnd, TaskHooks } from './app/tasks/hooks.ts';
+// Limits.
+export type { GlobalRate, KeyFunction, RateLimit, Serial, Unique } from './app/tasks/limits.ts';
+export type { RetryKwargs, RetryOptions } from './app/tasks/retry-options.ts';
 // Tasks: what `app.task` makes and what a running task sees.
-export type { Task } from './app/task.ts';
-export { TaskBase, type TaskClass } from './app/task-base.ts';
-export type { BoundTaskMaker, TaskMaker } from './app/task-maker.ts';
-export type { CallOptions, EagerOptions, TaskDefaults, TaskOptions } from './app/task-options.ts';
+export type { Task } from './app/tasks/task.ts';
+export { TaskBase, type TaskClass } from './app/tasks/task-base.ts';
+export type { BoundTaskMaker, TaskMaker } from './app/tasks/task-maker.ts';
+export type { CallOptions, EagerOptions, TaskDefaults, TaskOptions } from './app/tasks/task-options.ts';
 export type { WorkerEvent, WorkerInfo, WorkerListener } from './app/worker-events.ts';
 export { Canvas, type Errback, type FailedRequest, type Sent, type Taking } from './canvas/canvas.ts';
 export { Chain, chain } from './canvas/chain.ts';
@@ -51,8 +51,8 @@ export type * from './contracts/setup.ts';
 // Errors, sorted in their file by who must act.
 export * from './errors.ts';
 export type { WireMessage, WireProperties } from './wire/message.ts';
-export type { WorkerOptions } from './worker/setup.ts';
+export type { WorkerState } from './worker/life/worker-state.ts';
 // Workers.
-export type { WorkerCounts } from './worker/task-log.ts';
+export type { WorkerCounts } from './worker/running/task-log.ts';
+export type { WorkerOptions } from './worker/setup.ts';
 export { Worker } from './worker/worker.ts';
-export type { WorkerState } from './worker/worker-state.ts';

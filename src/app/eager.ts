@@ -5,8 +5,8 @@ import { checkOptions } from '../util/options.ts';
 import type { LovageApp } from './app.ts';
 import type { Config } from './config.ts';
 import { type Drivers, makeStores } from './connections.ts';
-import { Results } from './results.ts';
-import { type CallOptions, type EagerOptions, eagerOptionTable, type Sendable } from './task-options.ts';
+import { Results } from './results/results.ts';
+import { type CallOptions, type EagerOptions, eagerOptionTable, type Sendable } from './tasks/task-options.ts';
 
 /** Runs a signature here and now: the worker's own code does it, which stands above the application. */
 export type EagerRunner = (

@@ -1,11 +1,11 @@
 import type { SignatureSender } from '../canvas/canvas.ts';
 import type { Config } from './config.ts';
 import type { Logger } from './logger.ts';
-import type { Preparer } from './prepare.ts';
-import type { Publisher } from './publisher.ts';
-import type { AsyncResult, ResultSource } from './result.ts';
-import type { Results } from './results.ts';
-import type { TaskDefinition } from './task.ts';
+import type { AsyncResult, ResultSource } from './results/result.ts';
+import type { Results } from './results/results.ts';
+import type { Preparer } from './sending/prepare.ts';
+import type { Publisher } from './sending/publisher.ts';
+import type { TaskDefinition } from './tasks/task.ts';
 
 /** What a running task needs of its application: the application itself, or what stands in for it in an eager run. */
 export interface TaskHost extends SignatureSender, ResultSource {

@@ -1,8 +1,8 @@
 import { ConfigError, Snooze } from '../errors.ts';
 import { newId } from '../util/ids.ts';
-import type { TaskContext } from './current-task.ts';
 import type { Logger } from './logger.ts';
-import type { RetryOptions } from './retry-options.ts';
+import type { TaskContext } from './tasks/current-task.ts';
+import type { RetryOptions } from './tasks/retry-options.ts';
 
 /** The context of a bound task that is called directly, as in a unit test: it has an id, no broker, and states and checkpoints go nowhere. */
 export function localContext(task: string, logger: Logger): TaskContext {

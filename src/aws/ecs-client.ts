@@ -1,7 +1,7 @@
 import { awsClientConfig, openAwsClient } from '../stores/aws/client.ts';
 import type { AwsAddress } from '../stores/aws/options.ts';
 import { loadPeer } from '../util/load-peer.ts';
-import type { RunTaskAnswer } from './run-task-verdict.ts';
+import type { RunTaskAnswer } from './dispatch/run-task-verdict.ts';
 
 type RunTaskRequest = import('@aws-sdk/client-ecs').RunTaskRequest;
 

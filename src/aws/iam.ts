@@ -2,9 +2,9 @@ import type { Permission } from '../contracts/setup.ts';
 import { ConfigError } from '../errors.ts';
 import { partitionOf } from '../stores/aws/partition.ts';
 import { isDeadName } from '../stores/sqs/names.ts';
-import { lastPart } from './ecs-target.ts';
-import { defaultNames } from './metric-names.ts';
+import { lastPart } from './dispatch/ecs-target.ts';
 import { roleActions } from './role-actions.ts';
+import { defaultNames } from './scaling/metric-names.ts';
 
 /** Roles of those who run Lovage's work on AWS, beside its senders and workers. */
 export const awsRoles = ['dispatcher', 'container', 'reconciler', 'monitor'] as const;

@@ -1,6 +1,6 @@
-import type { GroupResult } from '../app/group-result.ts';
-import type { AsyncResult } from '../app/result.ts';
-import { type CallOptions, callOptionTable, type EagerOptions, type Sendable } from '../app/task-options.ts';
+import type { GroupResult } from '../app/results/group-result.ts';
+import type { AsyncResult } from '../app/results/result.ts';
+import { type CallOptions, callOptionTable, type EagerOptions, type Sendable } from '../app/tasks/task-options.ts';
 import { ConfigError } from '../errors.ts';
 import { checkOptions } from '../util/options.ts';
 import type { WireSignature } from '../wire/task-message.ts';

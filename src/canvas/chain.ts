@@ -1,4 +1,4 @@
-import type { CallOptions } from '../app/task-options.ts';
+import type { CallOptions } from '../app/tasks/task-options.ts';
 import { ConfigError } from '../errors.ts';
 import type { WireSignature } from '../wire/task-message.ts';
 import { Canvas, type Sent, type SignatureSender, senderOf, type Taking } from './canvas.ts';

@@ -1,4 +1,4 @@
-import type { CallOptions } from '../app/task-options.ts';
+import type { CallOptions } from '../app/tasks/task-options.ts';
 import { readSignature } from '../wire/task-fields.ts';
 import type { WireSignature } from '../wire/task-message.ts';
 import { Canvas, type SignatureSender } from './canvas.ts';

@@ -1,5 +1,5 @@
-import { emptyGroup, type GroupResult } from '../app/group-result.ts';
-import type { CallOptions, EagerOptions } from '../app/task-options.ts';
+import { emptyGroup, type GroupResult } from '../app/results/group-result.ts';
+import type { CallOptions, EagerOptions } from '../app/tasks/task-options.ts';
 import { ConfigError } from '../errors.ts';
 import type { WireSignature } from '../wire/task-message.ts';
 import { Canvas, type Sent, type SignatureSender, senderOf } from './canvas.ts';

@@ -1,6 +1,6 @@
 import { eagerParts } from '../app/eager.ts';
-import type { AsyncResult } from '../app/result.ts';
-import type { CallOptions, EagerOptions } from '../app/task-options.ts';
+import type { AsyncResult } from '../app/results/result.ts';
+import type { CallOptions, EagerOptions } from '../app/tasks/task-options.ts';
 import type { WireSignature } from '../wire/task-message.ts';
 import { Canvas, type Sent, type SignatureSender, withMore } from './canvas.ts';
 import { stamped, withStamps } from './stamps.ts';

@@ -1,4 +1,4 @@
-import type { CallOptions, Sendable } from '../app/task-options.ts';
+import type { CallOptions, Sendable } from '../app/tasks/task-options.ts';
 import { ConfigError } from '../errors.ts';
 import { formatIsoTime, parseIsoTime } from '../wire/iso-time.ts';
 import type { WireSignature } from '../wire/task-message.ts';

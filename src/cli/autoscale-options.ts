@@ -1,7 +1,12 @@
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import { checkedNames, type MetricNames, readDimension } from '../aws/metric-names.ts';
-import { mathTrackingConfig, type TrackingConfig, type TrackingOptions, trackingConfig } from '../aws/policy.ts';
+import { checkedNames, type MetricNames, readDimension } from '../aws/scaling/metric-names.ts';
+import {
+  mathTrackingConfig,
+  type TrackingConfig,
+  type TrackingOptions,
+  trackingConfig,
+} from '../aws/scaling/policy.ts';
 import { ConfigError } from '../errors.ts';
 import { amount, duration, list, wholeNumber } from './values.ts';
 

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import type { LovageApp } from '../app/app.ts';
-import type { Platform } from '../worker/grace.ts';
+import type { Platform } from '../worker/life/grace.ts';
 import type { Worker } from '../worker/worker.ts';
 import { paint, pairs } from './output.ts';
 import { version } from './version.ts';

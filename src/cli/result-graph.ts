@@ -1,6 +1,6 @@
 import type { LovageApp } from '../app/app.ts';
-import { bodyKey } from '../app/later.ts';
-import type { Results } from '../app/results.ts';
+import { bodyKey } from '../app/results/later.ts';
+import type { Results } from '../app/results/results.ts';
 import { bodyIdOf } from '../canvas/freeze.ts';
 import { type Graph, type GraphNode, graphOf } from '../canvas/graph.ts';
 import { fromTuple, type ResultNode } from '../wire/result-tuple.ts';

@@ -1,6 +1,6 @@
 import type { LovageApp } from '../app/app.ts';
 import type { ResultRecord } from '../contracts/backend.ts';
-import type { Runtimes } from '../worker/task-log.ts';
+import type { Runtimes } from '../worker/running/task-log.ts';
 import type { Worker } from '../worker/worker.ts';
 
 /** What was measured counts half as much after this time. */

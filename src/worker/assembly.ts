@@ -1,25 +1,25 @@
 import type { LovageApp } from '../app/app.ts';
 import type { Broker } from '../contracts/broker.ts';
 import { listenForControl } from '../control/responder.ts';
-import { Autoscaler } from './autoscaler.ts';
-import { Dispatcher } from './dispatcher.ts';
-import { Executor } from './executor.ts';
-import { Fetcher } from './fetcher.ts';
-import { firstConnection } from './first-connection.ts';
 import { Gates } from './gates/gates.ts';
 import { claimsFor, needsClaims } from './gates/setup.ts';
-import { Intake } from './intake.ts';
-import { Lanes } from './lanes.ts';
-import { LeaseKeeper } from './lease-keeper.ts';
-import { LoopWatch } from './loop-watch.ts';
-import { RenewableConsumer } from './renewable-consumer.ts';
-import { Revocations } from './revocations.ts';
-import { Settler } from './settler.ts';
+import { LeaseKeeper } from './leases/lease-keeper.ts';
+import { firstConnection } from './life/first-connection.ts';
+import type { Ending } from './life/shutdown.ts';
+import type { WorkerEvent } from './life/worker-state.ts';
+import { LoopWatch } from './loop/loop-watch.ts';
+import { Autoscaler } from './running/autoscaler.ts';
+import { Dispatcher } from './running/dispatcher.ts';
+import { Executor } from './running/executor.ts';
+import { Lanes } from './running/lanes.ts';
+import { TaskLog, type WorkerCounts } from './running/task-log.ts';
+import { Settler } from './settling/settler.ts';
 import { checkLimitsOfTasks, type WorkerSetup } from './setup.ts';
-import type { Ending } from './shutdown.ts';
-import { TaskLog, type WorkerCounts } from './task-log.ts';
-import { Watchdog } from './watchdog.ts';
-import type { WorkerEvent } from './worker-state.ts';
+import { Fetcher } from './taking/fetcher.ts';
+import { Intake } from './taking/intake.ts';
+import { RenewableConsumer } from './taking/renewable-consumer.ts';
+import { Revocations } from './taking/revocations.ts';
+import { Watchdog } from './taking/watchdog.ts';
 
 /** What the parts of a worker are made from. */
 export interface AssemblyNeeds {

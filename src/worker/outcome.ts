@@ -1,4 +1,4 @@
-import type { TaskDefinition } from '../app/task.ts';
+import type { TaskDefinition } from '../app/tasks/task.ts';
 import type { ResultRecord } from '../contracts/backend.ts';
 import type { Claim } from '../contracts/limits.ts';
 import type { Delivery } from '../contracts/message.ts';

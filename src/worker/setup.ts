@@ -1,11 +1,11 @@
 import type { LovageApp } from '../app/app.ts';
 import { type Autoscale, autoscaleKind } from '../app/autoscale.ts';
-import { checkTimeLimits } from '../app/task-options.ts';
+import { checkTimeLimits } from '../app/tasks/task-options.ts';
 import { ConfigError } from '../errors.ts';
 import { checkOptions, kinds, type OptionsOf, type OptionTable, option } from '../util/options.ts';
-import { type Grace, graceOf, platformOf } from './grace.ts';
-import { defaultChildren, type PoolName, poolNames } from './lanes.ts';
+import { type Grace, graceOf, platformOf } from './life/grace.ts';
 import { nodeName } from './node-name.ts';
+import { defaultChildren, type PoolName, poolNames } from './running/lanes.ts';
 
 /** Every option of a worker; the same names as the command line's. */
 export const workerOptionTable = {

@@ -1,22 +1,22 @@
 import type { LovageApp } from '../app/app.ts';
 import type { Autoscale } from '../app/autoscale.ts';
-import { type Running, runOutside } from '../app/current-task.ts';
 import { Lifecycle } from '../app/lifecycle.ts';
+import { type Running, runOutside } from '../app/tasks/current-task.ts';
 import { ConfigError, WorkerShutdownError } from '../errors.ts';
 import { toError } from '../pools/thrown.ts';
 import { type Assembly, assemble } from './assembly.ts';
-import { isPoolChild } from './child-runner.ts';
-import { retryLimit } from './first-connection.ts';
-import type { Grace } from './grace.ts';
-import type { PoolName } from './lanes.ts';
-import { warnOfNamesakes } from './namesakes.ts';
+import { retryLimit } from './life/first-connection.ts';
+import type { Grace } from './life/grace.ts';
+import { warnOfNamesakes } from './life/namesakes.ts';
+import { type Ending, Shutdown } from './life/shutdown.ts';
+import { echoMs, isRemapped, listenForSignals, readSignal, type StopMode } from './life/signals.ts';
+import { StateKeeper } from './life/state-keeper.ts';
+import type { WorkerEvent, WorkerState } from './life/worker-state.ts';
+import { isPoolChild } from './running/child-runner.ts';
+import type { PoolName } from './running/lanes.ts';
+import { watchStrays } from './running/strays.ts';
+import type { WorkerCounts } from './running/task-log.ts';
 import { type WorkerOptions, type WorkerSetup, workerSetup } from './setup.ts';
-import { type Ending, Shutdown } from './shutdown.ts';
-import { echoMs, isRemapped, listenForSignals, readSignal, type StopMode } from './signals.ts';
-import { StateKeeper } from './state-keeper.ts';
-import { watchStrays } from './strays.ts';
-import type { WorkerCounts } from './task-log.ts';
-import type { WorkerEvent, WorkerState } from './worker-state.ts';
 
 /** Runs an application's tasks: puts fetcher, dispatcher, settler and lease keeper together, starts and stops them in order. */
 export class Worker {

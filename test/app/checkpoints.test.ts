@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { Lovage, type LovageOptions, type TaskContext, Worker } from '../../src/index.ts';
-import { checkpointKey } from '../../src/worker/checkpoints.ts';
+import { checkpointKey } from '../../src/worker/running/checkpoints.ts';
 import { quiet } from '../support/in-memory.ts';
 import { override } from '../support/override.ts';
 import { type RedisServer, startRedis } from '../support/redis-server.ts';

@@ -1,8 +1,8 @@
 import { afterEach, expect, test, vi } from 'vitest';
-import { ClaimErrand } from '../../src/aws/claim-errand.ts';
 import { ecsReconciler } from '../../src/aws/index.ts';
-import { type EcsJob, holderOf, Jobs, packMessage } from '../../src/aws/jobs.ts';
-import { openHands } from '../../src/aws/sqs-hands.ts';
+import { ClaimErrand } from '../../src/aws/job/claim-errand.ts';
+import { type EcsJob, holderOf, Jobs, packMessage } from '../../src/aws/job/jobs.ts';
+import { openHands } from '../../src/aws/job/sqs-hands.ts';
 import { Lovage } from '../../src/index.ts';
 import { encodeTask } from '../../src/wire/protocol.ts';
 

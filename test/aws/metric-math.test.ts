@@ -1,8 +1,8 @@
 /** The policy without a monitor: what its metric math comes to, beside what a monitor would publish of the same moment. */
 import { describe, expect, test } from 'vitest';
-import { defaultNames } from '../../src/aws/metric-names.ts';
-import { mathTrackingConfig, policyRequests } from '../../src/aws/policy.ts';
-import { metricData } from '../../src/aws/publish.ts';
+import { defaultNames } from '../../src/aws/scaling/metric-names.ts';
+import { mathTrackingConfig, policyRequests } from '../../src/aws/scaling/policy.ts';
+import { metricData } from '../../src/aws/scaling/publish.ts';
 import { backlogOf } from '../../src/scaling/backlog.ts';
 import { simulate } from '../../src/scaling/simulate.ts';
 import type { Sample } from '../../src/scaling/simulation.ts';

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
-import { protectFromScaleIn } from '../../src/aws/protection.ts';
+import { protectFromScaleIn } from '../../src/aws/scaling/protection.ts';
 import { Playground } from '../support/in-memory.ts';
 import { until } from '../support/workplace.ts';
 

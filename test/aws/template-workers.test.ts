@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Command } from 'commander';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import type { Template } from '../../src/aws/template.ts';
+import type { Template } from '../../src/aws/template/template.ts';
 import { lovageProgram } from '../../src/cli/program.ts';
 import { Lovage } from '../../src/index.ts';
 import { Place } from '../cli/lovage.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { awsTemplate } from '../../src/aws/template.ts';
+import { awsTemplate } from '../../src/aws/template/template.ts';
 import { Lovage } from '../../src/index.ts';
 import { propertyFaults, templateFaults } from '../support/cloudformation.ts';
 

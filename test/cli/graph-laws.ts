@@ -1,6 +1,6 @@
 /** What `lovage graph` finds out of results, on any store. */
 import { describe, expect, test } from 'vitest';
-import { bodyKey } from '../../src/app/later.ts';
+import { bodyKey } from '../../src/app/results/later.ts';
 import { chain, chord, group, Lovage, Worker } from '../../src/index.ts';
 import { quiet } from '../support/in-memory.ts';
 import { Place } from './lovage.ts';

@@ -10,7 +10,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { dsvFormat } from 'd3-dsv';
 import { expect, onTestFinished, test } from 'vitest';
-import type { SqsRecord } from '../../src/aws/sqs-event.ts';
+import type { SqsRecord } from '../../src/aws/dispatch/sqs-event.ts';
 import type { FaultAnswer } from '../support/aws-server/faults.ts';
 import { Yard } from '../support/ecs-yard.ts';
 import { until } from '../support/workplace.ts';

@@ -1,7 +1,7 @@
 /** Looks whether a template of CloudFormation is what AWS says of its resources, as its own CDK has it. */
 import { loadAwsServiceSpecSync } from '@aws-cdk/aws-service-spec';
 import type { PropertyType } from '@aws-cdk/service-spec-types';
-import type { Template } from '../../src/aws/template.ts';
+import type { Template } from '../../src/aws/template/template.ts';
 
 let loaded: ReturnType<typeof loadAwsServiceSpecSync> | undefined;
 /** Read once: it is large. */

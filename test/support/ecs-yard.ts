@@ -13,8 +13,8 @@ import {
   SQSClient,
 } from '@aws-sdk/client-sqs';
 import type { LovageApp } from '../../src/app/app.ts';
+import type { BatchAnswer, SqsRecord } from '../../src/aws/dispatch/sqs-event.ts';
 import { type EcsDispatcherOptions, ecsDispatcher, ecsReconciler } from '../../src/aws/index.ts';
-import type { BatchAnswer, SqsRecord } from '../../src/aws/sqs-event.ts';
 import { type AwsServer, startAwsServer } from './aws-server/server.ts';
 import { ecsApp } from './ecs-app.ts';
 import { type SqsServer, startSqs } from './sqs-server.ts';

@@ -1,8 +1,8 @@
 import { Command, Option } from 'commander';
 import type { LovageApp } from '../../app/app.ts';
 import { streamLogger } from '../../app/logger.ts';
-import { ecsTarget } from '../../aws/ecs-target.ts';
-import { metricPublisher } from '../../aws/publish.ts';
+import { ecsTarget } from '../../aws/dispatch/ecs-target.ts';
+import { metricPublisher } from '../../aws/scaling/publish.ts';
 import { ConfigError } from '../../errors.ts';
 import { type BacklogReading, type Formula, formulas } from '../../scaling/backlog.ts';
 import { commandTarget } from '../../scaling/command.ts';
@@ -11,7 +11,7 @@ import { herokuTarget } from '../../scaling/heroku.ts';
 import { BacklogMonitor } from '../../scaling/monitor.ts';
 import { checkPolicy, scaler, starter } from '../../scaling/scaler.ts';
 import type { BacklogSink, ScalingTarget } from '../../scaling/target.ts';
-import { listenForSignals } from '../../worker/signals.ts';
+import { listenForSignals } from '../../worker/life/signals.ts';
 import {
   addMetricOptions,
   addServiceOptions,

@@ -1,8 +1,8 @@
 import { Command } from 'commander';
-import { applyPolicy } from '../../aws/apply-policy.ts';
-import { type MetricNames, tellsQueues } from '../../aws/metric-names.ts';
-import { metricQueues } from '../../aws/metric-queues.ts';
-import { policyRequests, readTrackingConfig, type TrackingConfig } from '../../aws/policy.ts';
+import { applyPolicy } from '../../aws/scaling/apply-policy.ts';
+import { type MetricNames, tellsQueues } from '../../aws/scaling/metric-names.ts';
+import { metricQueues } from '../../aws/scaling/metric-queues.ts';
+import { policyRequests, readTrackingConfig, type TrackingConfig } from '../../aws/scaling/policy.ts';
 import { ConfigError } from '../../errors.ts';
 import {
   addMathOption,

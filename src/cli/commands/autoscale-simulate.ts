@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
-import { readTrackingConfig } from '../../aws/policy.ts';
+import { readTrackingConfig } from '../../aws/scaling/policy.ts';
 import { ConfigError } from '../../errors.ts';
 import { arrivalsOf, parseRates, readArrivals } from '../../scaling/arrivals.ts';
 import { type Formula, formulas } from '../../scaling/backlog.ts';

@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import type { CallOptions } from '../../app/task-options.ts';
+import type { CallOptions } from '../../app/tasks/task-options.ts';
 import { ConfigError } from '../../errors.ts';
 import { outcomeText, statusOf, waitFor } from '../outcome.ts';
 import { refuseOptions } from '../refuse.ts';

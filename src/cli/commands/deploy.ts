@@ -1,9 +1,9 @@
 import { Command, Option } from 'commander';
 import { stringify } from 'yaml';
 import type { Config } from '../../app/config.ts';
-import { metricQueues } from '../../aws/metric-queues.ts';
-import { awsTemplate, type TemplateOptions } from '../../aws/template.ts';
-import { fleetPlace, type WorkerFleet } from '../../aws/template-workers.ts';
+import { metricQueues } from '../../aws/scaling/metric-queues.ts';
+import { awsTemplate, type TemplateOptions } from '../../aws/template/template.ts';
+import { fleetPlace, type WorkerFleet } from '../../aws/template/template-workers.ts';
 import { ConfigError } from '../../errors.ts';
 import {
   addMathOption,

@@ -10,7 +10,7 @@ import { decodeJson, encodeJson } from '../../wire/json.ts';
 import { decodeTask } from '../../wire/protocol-read.ts';
 import { acceptList } from '../../wire/serializers.ts';
 import type { TaskMessage } from '../../wire/task-message.ts';
-import { sameAgain } from '../../worker/follow-ups.ts';
+import { sameAgain } from '../../worker/settling/follow-ups.ts';
 import { findLetters } from '../letters.ts';
 import { run, status } from '../run.ts';
 import { jsonList, jsonObject, wholeNumber } from '../values.ts';

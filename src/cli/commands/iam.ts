@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import type { LovageApp } from '../../app/app.ts';
 import { type AwsRole, awsPermissions, awsRoles, protectionPermissions } from '../../aws/iam.ts';
-import { checkedNames } from '../../aws/metric-names.ts';
+import { checkedNames } from '../../aws/scaling/metric-names.ts';
 import type { Permission, Role } from '../../contracts/setup.ts';
 import { MAX_POLICY_LENGTH, policyOf } from '../policy.ts';
 import { chooseQueues } from '../queue-choice.ts';

@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
 import { type LogLevel, logLevels } from '../../app/logger.ts';
-import { reconcileOnce } from '../../aws/reconciler.ts';
+import { reconcileOnce } from '../../aws/job/reconciler.ts';
 import { plural } from '../output.ts';
 import { run, status } from '../run.ts';
 import type { Session } from '../session.ts';

@@ -1,8 +1,8 @@
 import { Command, Option } from 'commander';
 import { type LogLevel, logLevels } from '../../app/logger.ts';
-import { jobEnv } from '../../aws/job-env.ts';
-import { runOne } from '../../aws/run-one.ts';
-import { type PoolName, poolNames } from '../../worker/lanes.ts';
+import { jobEnv } from '../../aws/job/job-env.ts';
+import { runOne } from '../../aws/job/run-one.ts';
+import { type PoolName, poolNames } from '../../worker/running/lanes.ts';
 import { run, status } from '../run.ts';
 import type { Session } from '../session.ts';
 import { seconds } from '../values.ts';

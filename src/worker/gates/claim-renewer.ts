@@ -3,8 +3,8 @@ import type { ItemFailure, Recipe, Service } from '../../contracts/common.ts';
 import type { LimitStore } from '../../contracts/limits.ts';
 import type { Lease } from '../../contracts/message.ts';
 import { ConfigError } from '../../errors.ts';
-import { fromRecipe } from '../from-recipe.ts';
-import type { Renewer } from '../lease-book.ts';
+import { fromRecipe } from '../leases/from-recipe.ts';
+import type { Renewer } from '../leases/lease-book.ts';
 
 /** Writes a claim as a lease: its key in place of the queue, its holder as the tag. */
 export function renewClaims(limits: LimitStore, leases: readonly Lease[], leaseMs: number): Promise<ItemFailure[]> {

@@ -4,7 +4,8 @@ import type { ItemFailure } from '../../contracts/common.ts';
 import type { Claim, ClaimAnswer, ClaimRequest, LimitStore } from '../../contracts/limits.ts';
 import type { Delivery, Lease } from '../../contracts/message.ts';
 import { LeaseLostError, StoreError } from '../../errors.ts';
-import { LeaseKeeper } from '../lease-keeper.ts';
+import { sibling } from '../../util/sibling.ts';
+import { LeaseKeeper } from '../leases/lease-keeper.ts';
 import { renewClaims } from './claim-renewer.ts';
 
 export interface ClaimsOptions {
@@ -40,7 +41,7 @@ export class Claims {
     this.#options = options;
     this.leaseMs = leaseMs;
     const { recipe } = backend;
-    const module = new URL(import.meta.url.replace(/claims\.([jt]s)$/, 'claim-renewer.$1')).href;
+    const module = sibling(import.meta.url, 'claim-renewer').href;
     this.#keeper = new LeaseKeeper<ClaimLease>({
       broker: {
         extendMany: (leases, ms) => renewClaims(limits, leases, ms),

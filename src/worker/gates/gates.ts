@@ -1,13 +1,13 @@
 import type { LovageApp } from '../../app/app.ts';
-import { keyOf, limitsOf, type TaskLimits } from '../../app/limits.ts';
-import type { Results } from '../../app/results.ts';
-import { uniqueMark } from '../../app/unique.ts';
+import type { Results } from '../../app/results/results.ts';
+import { keyOf, limitsOf, type TaskLimits } from '../../app/tasks/limits.ts';
+import { uniqueMark } from '../../app/tasks/unique.ts';
 import type { ResultRecord } from '../../contracts/backend.ts';
 import type { Claim, ClaimAnswer, ClaimRequest, RateRequest } from '../../contracts/limits.ts';
 import { ConfigError, isPassing } from '../../errors.ts';
 import { newId } from '../../util/ids.ts';
 import type { Held, Outcome, Sorted } from '../outcome.ts';
-import { replay } from '../replay.ts';
+import { replay } from '../taking/replay.ts';
 import type { Claims } from './claims.ts';
 import { Holding } from './holding.ts';
 import { claimsOf, onceKey, retriedKey } from './names.ts';

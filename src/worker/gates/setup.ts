@@ -1,6 +1,6 @@
 import type { LovageApp } from '../../app/app.ts';
-import { limitsOf, needsStore } from '../../app/limits.ts';
-import type { Results } from '../../app/results.ts';
+import type { Results } from '../../app/results/results.ts';
+import { limitsOf, needsStore } from '../../app/tasks/limits.ts';
 import { ConfigError } from '../../errors.ts';
 import { Claims, type ClaimsOptions } from './claims.ts';
 

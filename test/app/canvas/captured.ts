@@ -1,5 +1,5 @@
 /** Workflows of real Celery, message by message, in a form in which they can be compared with what is sent here. */
-import { currentRunning } from '../../../src/app/current-task.ts';
+import { currentRunning } from '../../../src/app/tasks/current-task.ts';
 import { type FailedRequest, group, Lovage } from '../../../src/index.ts';
 import { decodeEnvelope } from '../../../src/wire/envelope.ts';
 import type { WireMessage } from '../../../src/wire/message.ts';

@@ -1,6 +1,6 @@
 /** `canvasStorage: 'backend'`: the same workflows, with messages that do not carry what is still to come. */
 import { describe, expect, test, vi } from 'vitest';
-import { Publisher } from '../../../src/app/publisher.ts';
+import { Publisher } from '../../../src/app/sending/publisher.ts';
 import { type Canvas, ChordError, chain, chord, group, type LovageOptions, type Task } from '../../../src/index.ts';
 import { encodeTask } from '../../../src/wire/protocol.ts';
 import { CanvasShop, soon } from './shop.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { bindArguments, declaredParams, paramsOf } from '../../../src/app/params.ts';
+import { bindArguments, declaredParams, paramsOf } from '../../../src/app/tasks/params.ts';
 
 describe('parameter names read off a function', () => {
   test.each<[string, (...args: never[]) => unknown, (string | undefined)[], number, boolean]>([

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { resolveConfig } from '../../../src/app/config.ts';
-import { Router } from '../../../src/app/router.ts';
+import { Router } from '../../../src/app/sending/router.ts';
 
 test("a task with runOn: 'ecs' goes to the queue of the dispatcher, unless another is named", () => {
   const { config } = resolveConfig({ taskRoutes: { 'mail.*': { queue: 'mail' } } }, {});

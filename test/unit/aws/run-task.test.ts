@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { checkDispatcher, type EcsDispatcherOptions, targetOf } from '../../../src/aws/ecs-options.ts';
-import { MAX_OVERRIDES, runTaskRequest } from '../../../src/aws/run-task-request.ts';
-import { classifyRunTask, type VerdictKind } from '../../../src/aws/run-task-verdict.ts';
-import { TokenBucket } from '../../../src/aws/token-bucket.ts';
+import { checkDispatcher, type EcsDispatcherOptions, targetOf } from '../../../src/aws/dispatch/ecs-options.ts';
+import { MAX_OVERRIDES, runTaskRequest } from '../../../src/aws/dispatch/run-task-request.ts';
+import { classifyRunTask, type VerdictKind } from '../../../src/aws/dispatch/run-task-verdict.ts';
+import { TokenBucket } from '../../../src/aws/dispatch/token-bucket.ts';
 import { MessageTooLargeError } from '../../../src/errors.ts';
 import { Lovage } from '../../../src/index.ts';
 

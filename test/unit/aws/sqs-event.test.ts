@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { groupsOf, messageOf, receivedAt, recordsOf, type SqsRecord } from '../../../src/aws/sqs-event.ts';
-import { readTaskEnd } from '../../../src/aws/task-end.ts';
+import { groupsOf, messageOf, receivedAt, recordsOf, type SqsRecord } from '../../../src/aws/dispatch/sqs-event.ts';
+import { readTaskEnd } from '../../../src/aws/job/task-end.ts';
 
 /** As in the documentation of Lambda. */
 const record: SqsRecord = {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Ahead } from '../../../src/worker/ahead.ts';
+import { Ahead } from '../../../src/worker/running/ahead.ts';
 
 function aheadOf(tookMs: number): Ahead {
   const ahead = new Ahead(true, () => {});

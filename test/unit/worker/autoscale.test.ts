@@ -7,7 +7,7 @@ import {
   type ScaleHistory,
   type ScaleLook,
   strainOf,
-} from '../../../src/worker/autoscale-policy.ts';
+} from '../../../src/worker/running/autoscale-policy.ts';
 
 const keepAliveMs = 30_000;
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ConfigError } from '../../../src/index.ts';
-import { graceOf, platformOf } from '../../../src/worker/grace.ts';
+import { graceOf, platformOf } from '../../../src/worker/life/grace.ts';
 
 const ecs = 'http://169.254.170.2/v4/1';
 const heroku = { name: 'Heroku', killsAfter: 10 };

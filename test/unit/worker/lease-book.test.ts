@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Broker } from '../../../src/contracts/broker.ts';
 import type { Lease } from '../../../src/contracts/message.ts';
 import { LeaseLostError, StoreError } from '../../../src/errors.ts';
-import { bundle, LeaseBook } from '../../../src/worker/lease-book.ts';
+import { bundle, LeaseBook } from '../../../src/worker/leases/lease-book.ts';
 
 beforeEach(() => {
   vi.useFakeTimers();

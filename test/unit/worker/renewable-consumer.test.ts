@@ -4,7 +4,7 @@ import type { Consumer } from '../../../src/contracts/broker.ts';
 import type { Delivery } from '../../../src/contracts/message.ts';
 import { LeaseLostError, StoreError } from '../../../src/errors.ts';
 import { idsOf, namedMessage } from '../../../src/testing/message.ts';
-import { RenewableConsumer } from '../../../src/worker/renewable-consumer.ts';
+import { RenewableConsumer } from '../../../src/worker/taking/renewable-consumer.ts';
 import { override } from '../../support/override.ts';
 
 const never = new AbortController().signal;

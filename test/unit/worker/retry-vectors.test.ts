@@ -4,7 +4,7 @@ import { decodeEnvelope } from '../../../src/wire/envelope.ts';
 import type { WireMessage } from '../../../src/wire/message.ts';
 import { decodeTask, encodeTask } from '../../../src/wire/protocol.ts';
 import { acceptList } from '../../../src/wire/serializers.ts';
-import { again } from '../../../src/worker/follow-ups.ts';
+import { again } from '../../../src/worker/settling/follow-ups.ts';
 import { loadVectors } from '../wire/vectors.ts';
 
 /** The headers that say who sent it, and when; and those that Celery has since 5.3 only. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { isRemapped, readSignal, type Situation } from '../../../src/worker/signals.ts';
+import { isRemapped, readSignal, type Situation } from '../../../src/worker/life/signals.ts';
 
 const read = (signal: Parameters<typeof readSignal>[0], situation: Partial<Situation> = {}) =>
   readSignal(signal, { mode: undefined, sinceMs: 60_000, remapped: false, ...situation });

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { QueueDepth } from '../../../src/contracts/broker.ts';
 import { StoreError, type WorkerStuckError } from '../../../src/errors.ts';
-import { Watchdog } from '../../../src/worker/watchdog.ts';
+import { Watchdog } from '../../../src/worker/taking/watchdog.ts';
 import { quiet } from '../../support/in-memory.ts';
 
 beforeEach(() => {

@@ -7,7 +7,7 @@ import {
   newLife,
   type WorkerEvent,
   type WorkerState,
-} from '../../../src/worker/worker-state.ts';
+} from '../../../src/worker/life/worker-state.ts';
 
 const lost = { kind: 'lost', error: new StoreError('no connection') } as const;
 const started = { kind: 'started', broker: 'redis://shop/0' } as const;
