@@ -11,7 +11,7 @@ import { until, type Workplace } from './workplace.ts';
 
 const program = join(import.meta.dirname, 'worker-process.ts');
 /** Fifty, and more, with the environment variable; fewer in a run of all tests. */
-export const rounds = Number(process.env.SIGNAL_ROUNDS ?? 8);
+export const rounds = Number(process.env.SIGNAL_ROUNDS ?? 5);
 /** Workers that live at the same time. */
 const lanes = 3;
 /** What a worker may take at most: as long as a platform waits. */
