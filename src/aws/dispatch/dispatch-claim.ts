@@ -9,7 +9,7 @@ import { type EcsJob, holderOf, type Jobs, jobId, packMessage } from '../job/job
 import { settleUnrun } from '../job/settle.ts';
 import { tellState } from '../job/tell-state.ts';
 import type { Dispatching, Ending } from './dispatcher.ts';
-import type { RunTaskVerdict } from './run-task-verdict.ts';
+import { againIn, type RunTaskVerdict } from './run-task-verdict.ts';
 
 /** A message that could be read. */
 interface Read {
@@ -102,15 +102,13 @@ async function ended(
     await settleUnrun(app, errand, { kind: 'dead', error: new MessageTooLargeError(verdict.reason) }, SETTLE_MS);
     return { kind: 'done' };
   }
-  const [from, to] = verdict?.waitMs ?? [1_000, 5_000];
-  const delayMs = from + Math.random() * (to - from);
   // Perhaps there is an ECS task: who asks again must ask for the same one.
   if (verdict?.kind !== 'trouble') {
     await jobs.save({ ...job, state: 'queued' });
     await jobs.release(job.id, holder);
   }
   if (verdict) await tellState(results, task, 'QUEUED', { waitsFor: verdict.kind, reason: verdict.reason });
-  return { kind: 'back', delayMs };
+  return { kind: 'back', delayMs: againIn(verdict) };
 }
 
 function tell({ logger }: ClaimDispatching, job: string, what: string): Ending {

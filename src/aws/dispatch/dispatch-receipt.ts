@@ -4,7 +4,7 @@ import { jobEnv, type Receipt, STARTED_BY } from '../job/job-env.ts';
 import { throwFirst } from '../job/sqs-hands.ts';
 import { tellState } from '../job/tell-state.ts';
 import type { Dispatching, Ending } from './dispatcher.ts';
-import type { RunTaskVerdict } from './run-task-verdict.ts';
+import { againIn, type RunTaskVerdict } from './run-task-verdict.ts';
 
 /** As much of a task as is known; without an application its id alone. */
 type Waiting = Pick<TaskMessage, 'id'> & Partial<Pick<TaskMessage, 'ignoreResult'>>;
@@ -28,8 +28,7 @@ export async function dispatchReceipt(parts: Dispatching, held: Held, task: Wait
   // Perhaps there is one, with this receipt: it would be worthless in a copy's stead.
   if (verdict?.kind === 'trouble') return { kind: 'leave' };
   if (verdict) await tellQueued(parts, task, { waitsFor: verdict.kind, reason: verdict.reason });
-  const [from, to] = verdict?.waitMs ?? [1_000, 5_000];
-  return { kind: 'back', delayMs: from + Math.random() * (to - from) };
+  return { kind: 'back', delayMs: againIn(verdict) };
 }
 
 /** For those who watch: where the application keeps no results, or cannot now, the message goes its way all the same. */

@@ -114,3 +114,9 @@ function started(taskArn: string | undefined): RunTaskVerdict {
 function verdict(kind: VerdictKind, reason: string, alarm = false): RunTaskVerdict {
   return { kind, reason, waitMs: waits[kind], alarm };
 }
+
+/** Milliseconds until it is asked again, apart from others; soon where there was no time to ask. */
+export function againIn(verdict: RunTaskVerdict | undefined): number {
+  const [from, to] = verdict?.waitMs ?? [1_000, 5_000];
+  return from + Math.random() * (to - from);
+}
